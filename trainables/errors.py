@@ -1,0 +1,18 @@
+"""The one exception that is the user's fault, and the sentence that names the nearest valid name."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """A mistake in what the user asked for. Its text is one line; the commands print it and exit with 2."""
+
+
+def unknown(kind: str, name: object, known: Iterable[str], where: str = "") -> UserError:
+    """unknown("loss", "SupApp", ["SupAP"]) -> "unknown loss 'SupApp', did you mean 'SupAP'? Known: SupAP"."""
+    names = sorted(known)
+    folded = {candidate.lower(): candidate for candidate in names}
+    near = difflib.get_close_matches(str(name).lower(), folded, n=1, cutoff=0.5)
+    hint = f", did you mean {folded[near[0]]!r}?" if near else "."
+    prefix = f"{where}: " if where else ""
+    return UserError(f"{prefix}unknown {kind} {name!r}{hint} Known: {', '.join(names)}")
