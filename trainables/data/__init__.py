@@ -1,0 +1,24 @@
+"""Data sets, their splits, and how batches are made of them."""
+
+from trainables.data.emoji import Emoji
+from trainables.data.loading import TrainLoader, eval_batches
+from trainables.data.partition import folds, hold_out
+from trainables.data.samplers import MPerClassSampler
+from trainables.data.sources import ArrayImages
+from trainables.data.splits import ImageSource, LabelledImages, RetrievalSplit
+from trainables.data.transforms import BatchTransform, build_transform
+
+__all__ = [
+    "ArrayImages",
+    "BatchTransform",
+    "Emoji",
+    "ImageSource",
+    "LabelledImages",
+    "MPerClassSampler",
+    "RetrievalSplit",
+    "TrainLoader",
+    "build_transform",
+    "eval_batches",
+    "folds",
+    "hold_out",
+]

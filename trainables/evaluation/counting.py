@@ -76,7 +76,8 @@ def _at_least(scores: Tensor, thresholds: Tensor) -> Tensor:
     counts = torch.empty(thresholds.shape, dtype=torch.int32, device=scores.device)
     # Comparing into floats: torch vectorises it, and their sum is exact up to 2^24 columns.
     flags = torch.empty_like(scores)
-    for p in range(thresholds.shape[1]):
-        torch.ge(scores, thresholds[:, p : p + 1], out=flags)
+    # Neighbours in memory, so that turned tiles are vectorised too.
+    for p, threshold in enumerate(thresholds.T.contiguous()):
+        torch.ge(scores, threshold[:, None], out=flags)
         counts[:, p] = flags.sum(1)
     return counts

@@ -1,0 +1,85 @@
+"""Emoji vendors: one class an emoji, its images the drawings of up to six vendors, its super-class the category.
+
+A real retrieval data set of the shape of Stanford Online Products that every machine can build in a minute.
+"""
+
+import csv
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+
+from trainables.data.partition import hold_out
+from trainables.data.sources import ArrayImages
+from trainables.data.splits import LabelledImages, RetrievalSplit
+from trainables.errors import UserError
+
+TEST_SHARE = 0.5  # of the classes, of each super-class
+
+
+def data_root() -> Path:
+    """$ROADMAP_TUNE_DATA, or the user's cache folder."""
+    named = os.environ.get("ROADMAP_TUNE_DATA")
+    return Path(named).expanduser() if named else Path(platformdirs.user_cache_dir("roadmap-tune"))
+
+
+class Emoji:
+    """data_dir: the folder that holds `emoji/` (None: `data_root()`). split_seed: which classes are train, which test."""
+
+    def __init__(self, data_dir: str | None = None, split_seed: int = 0) -> None:
+        if isinstance(split_seed, bool) or not isinstance(split_seed, int) or split_seed < 0:
+            raise UserError(f"emoji: split_seed must be a whole number from 0, not {split_seed!r}")
+        self.folder = (data_root() if data_dir is None else Path(data_dir).expanduser()) / "emoji"
+        self.split_seed = split_seed
+
+    def ensure(self, progress: Callable[[str, int, int], None] | None = None) -> None:
+        """Builds the data set where it is not there yet."""
+        if not (self.folder / "meta.json").is_file():
+            from trainables.data.emoji_build import build
+
+            build(self.folder, progress or (lambda what, done, total: None))
+        self._check()
+
+    def train(self) -> LabelledImages:
+        """The train classes, from which a sweep holds out its validation."""
+        images = self._all()
+        return images.subset(self._halves(images)[0])
+
+    def test(self) -> tuple[RetrievalSplit, ...]:
+        """The other half of the classes."""
+        images = self._all()
+        return (RetrievalSplit("test", images.subset(self._halves(images)[1]), None),)
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of the pixels: equal data sets have equal ones."""
+        self._check()
+        return str(json.loads((self.folder / "meta.json").read_text())["sha256"])
+
+    def _halves(self, images: LabelledImages) -> tuple[np.ndarray, np.ndarray]:
+        return hold_out(images.labels, images.super_labels, TEST_SHARE, self.split_seed)
+
+    def _all(self) -> LabelledImages:
+        self._check()
+        with (self.folder / "manifest.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        names, labels = np.unique([row["label"] for row in rows], return_inverse=True)
+        _, super_labels = np.unique([row["super_label"] for row in rows], return_inverse=True)
+        source = ArrayImages(self.folder / "images.npy")
+        if len(source) != len(rows):
+            raise UserError(f"{self.folder}: images.npy and manifest.csv differ in length; delete the folder, build it anew")
+        return LabelledImages(
+            source,
+            np.arange(len(rows)),
+            labels.astype(np.int64),
+            super_labels.astype(np.int64),
+            tuple(str(name) for name in names),
+        )
+
+    def _check(self) -> None:
+        for name in ("meta.json", "images.npy", "manifest.csv"):
+            if not (self.folder / name).is_file():
+                raise UserError(f"emoji: {self.folder / name} is missing; `roadmap-tune data build emoji` makes it")

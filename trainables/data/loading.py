@@ -1,0 +1,125 @@
+"""Batches of pixels. A batch's augmentation depends on (seed, epoch, batch number) alone, not on who loads it."""
+
+import os
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from trainables.data.samplers import MPerClassSampler
+from trainables.data.splits import LabelledImages
+from trainables.data.transforms import BatchTransform
+
+Batch = tuple[Tensor, Tensor, Tensor]  # images (B, 3, H, W) float32, labels (B,), positions (B,)
+Item = tuple[int, Sequence[int]]  # seed of the batch, positions
+
+
+class BatchedImages(Dataset[Batch]):
+    """(seed, positions) -> a transformed batch; the global generators are left as they were."""
+
+    def __init__(self, images: LabelledImages, transform: BatchTransform) -> None:
+        self._images, self._transform = images, transform
+
+    def __getitem__(self, item: Item) -> Batch:  # type: ignore[override]
+        seed, positions = item
+        rows = self._images.rows[list(positions)]
+        with _seeded(seed):
+            pixels = self._transform([self._images.source[int(row)] for row in rows])
+        labels = torch.as_tensor(self._images.labels[list(positions)])
+        return pixels, labels, torch.as_tensor(list(positions))
+
+
+class TrainLoader:
+    """`epoch(n)` gives the sampler's next epoch in transformed batches; worker processes live from epoch to epoch."""
+
+    def __init__(
+        self,
+        images: LabelledImages,
+        transform: BatchTransform,
+        sampler: MPerClassSampler,
+        *,
+        seed: int,
+        workers: int = 0,
+        pin_memory: bool = False,
+    ) -> None:
+        self.images = images
+        self._plan = _EpochPlan(sampler, seed)
+        self._loader = _loader(BatchedImages(images, transform), self._plan, images, workers, pin_memory)
+
+    def __len__(self) -> int:
+        return len(self._plan)
+
+    def epoch(self, number: int) -> Iterator[Batch]:
+        self._plan.number = number
+        return iter(self._loader)
+
+    def close(self) -> None:
+        """Ends the worker processes."""
+        iterator = self._loader._iterator
+        if iterator is not None and hasattr(iterator, "_shutdown_workers"):
+            iterator._shutdown_workers()
+        self._loader._iterator = None
+
+
+def eval_batches(
+    images: LabelledImages, transform: BatchTransform, batch_size: int, *, workers: int = 0, pin_memory: bool = False
+) -> Iterator[Batch]:
+    """Every image once, in order."""
+    items = [(0, range(start, min(start + batch_size, len(images)))) for start in range(0, len(images), batch_size)]
+    yield from _loader(BatchedImages(images, transform), items, images, workers, pin_memory)
+
+
+class _EpochPlan:
+    """The sampler's batches with their seeds, for whichever epoch number is set."""
+
+    def __init__(self, sampler: MPerClassSampler, seed: int) -> None:
+        self._sampler, self._seed, self.number = sampler, seed, 0
+
+    def __len__(self) -> int:
+        return len(self._sampler)
+
+    def __iter__(self) -> Iterator[Item]:
+        for batch_number, positions in enumerate(self._sampler):
+            words = np.random.SeedSequence([self._seed, self.number, batch_number]).generate_state(1, np.uint64)
+            yield int(words[0] >> np.uint64(1)), positions
+
+
+def _loader(
+    batches: BatchedImages, items: Iterable[Item], images: LabelledImages, workers: int, pin_memory: bool
+) -> "DataLoader[Batch]":
+    used = 0 if images.source.in_memory else min(workers, _cores())
+    return DataLoader(
+        batches,
+        batch_size=None,
+        sampler=items,
+        num_workers=used,
+        persistent_workers=used > 0,
+        pin_memory=pin_memory,
+        worker_init_fn=_one_thread,
+    )
+
+
+def _one_thread(worker: int) -> None:
+    torch.set_num_threads(1)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    states = torch.get_rng_state(), random.getstate(), np.random.get_state()
+    torch.default_generator.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(states[0])
+        random.setstate(states[1])
+        np.random.set_state(states[2])

@@ -1,0 +1,51 @@
+"""Labelled images, and the splits that retrieval is measured on. One type, always."""
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from torch import Tensor
+
+
+class ImageSource(Protocol):
+    """Where pixels come from: row -> uint8 (3, H, W). `in_memory`: decoded already, a row costs no more than a copy."""
+
+    in_memory: bool
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, row: int) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """n images of a source with their classes.
+
+    rows (n,) int64 into the source; labels (n,) int64; super_labels (n,) int64 or None; class_names by label.
+    """
+
+    source: ImageSource
+    rows: np.ndarray
+    labels: np.ndarray
+    super_labels: np.ndarray | None
+    class_names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        assert self.rows.shape == self.labels.shape, "one label for each row"
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def subset(self, positions: np.ndarray) -> "LabelledImages":
+        """The images at these positions, in this order."""
+        super_labels = None if self.super_labels is None else self.super_labels[positions]
+        return replace(self, rows=self.rows[positions], labels=self.labels[positions], super_labels=super_labels)
+
+
+@dataclass(frozen=True)
+class RetrievalSplit:
+    """Queries and what they search; gallery None means the query set itself, the query left out."""
+
+    name: str
+    query: LabelledImages
+    gallery: LabelledImages | None

@@ -1,0 +1,111 @@
+"""The complete typed configuration of one training: frozen, and whole before anything is built from it."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
+
+Kwargs = dict[str, Any]
+
+
+class Part(BaseModel):
+    """One node of the configuration: unknown keys and wrong types are refused, nothing changes afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Experience(Part):
+    """How long, how often, from which seed, and which classes are held out."""
+
+    experiment_name: str = Field(min_length=1)
+    log_dir: str
+    seed: NonNegativeInt
+    max_iter: PositiveInt  # epochs
+    resume: str | None
+    maybe_resume: bool
+    val_eval_freq: int  # epochs between evaluations; -1: never
+    test_eval_freq: int
+    eval_bs: PositiveInt
+    save_model: PositiveInt  # epochs between numbered checkpoints; last and best are always kept
+    principal_metric: str
+    with_AP: bool
+    holdout: float | None = Field(gt=0, lt=1)  # share of the train classes that becomes the validation split
+    kfold: int | None = Field(ge=2)
+    split: NonNegativeInt | None  # which of the folds is the validation split
+    split_random_state: NonNegativeInt
+    num_workers: NonNegativeInt
+    num_threads: PositiveInt | None  # torch threads of this training; null: torch's own choice
+    pin_memory: bool
+    amp_dtype: Literal["bfloat16", "float16"]  # of the forward pass, where model.kwargs.with_autocast is true
+
+    @model_validator(mode="after")
+    def _one_way_to_hold_out(self) -> "Experience":
+        if self.holdout is not None and self.kfold is not None:
+            raise ValueError("holdout and kfold exclude each other: set one of them to null")
+        if (self.kfold is None) != (self.split is None):
+            raise ValueError("kfold and split go together: kfold=4 split=0 holds out the first of four folds")
+        if self.kfold is not None and self.split is not None and self.split >= self.kfold:
+            raise ValueError(f"split must be below kfold ({self.kfold}), not {self.split}")
+        return self
+
+    @property
+    def validates(self) -> bool:
+        """Whether some train classes are held out for validation."""
+        return self.holdout is not None or self.kfold is not None
+
+
+class Sampler(Part):
+    name: str
+    kwargs: Kwargs
+
+
+class Dataset(Part):
+    name: str
+    kwargs: Kwargs
+    sampler: Sampler
+    ks: tuple[PositiveInt, ...] = Field(strict=False)  # the k of recall@k
+
+
+class LossTerm(Part):
+    """One summand of the objective: weight * name(**kwargs)."""
+
+    name: str
+    weight: float = Field(ge=0, allow_inf_nan=False)
+    kwargs: Kwargs
+
+
+class Model(Part):
+    name: str
+    kwargs: Kwargs
+    freeze_batch_norm: bool
+
+
+class Scheduler(Part):
+    name: str
+    kwargs: Kwargs
+
+
+class OptimizerPart(Part):
+    """One torch optimizer over one part of the model."""
+
+    name: str
+    params: Literal["backbone", "fc", "all"]
+    kwargs: Kwargs
+    scheduler_on_epoch: Scheduler | None = None
+
+
+class Transform(Part):
+    """Ordered steps, name -> keyword arguments (null: none)."""
+
+    train: dict[str, Kwargs | None]
+    test: dict[str, Kwargs | None]
+
+
+class Experiment(Part):
+    """One training, complete. `compose` makes it from overrides; `model_dump_json` and back keeps it equal."""
+
+    experience: Experience
+    dataset: Dataset
+    loss: tuple[LossTerm, ...] = Field(min_length=1, strict=False)
+    model: Model
+    optimizer: tuple[OptimizerPart, ...] = Field(min_length=1, strict=False)
+    transform: Transform

@@ -1,0 +1,88 @@
+"""The Ray Tune trainable around Training: one process, one trial after another in the same actor.
+
+The driver composes the Experiment; a trial gets it whole, as JSON. What happens to a trial is told in its results:
+
+    state "running", "infeasible" (diverged, out of memory) or "failed" (a bug, with its traceback)
+
+so that Ray's own retries are left for what Ray alone can see: workers and nodes that are gone.
+"""
+
+import traceback
+from pathlib import Path
+from typing import Any
+
+import torch
+from ray import tune
+from ray.tune.result import DONE, SHOULD_CHECKPOINT
+
+from trainables.experiment import Experiment
+from trainables.steps import Diverged
+from trainables.training import Training
+
+CHECKPOINT = "training.ckpt"
+
+
+class RetrievalTrainable(tune.Trainable):
+    """config: number (of the trial), experiment (JSON), resume_from (a checkpoint folder, or None)."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self._config = config
+        self._training: Training | None = None
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """The actor lives on with the next trial: imports, data and thread pools are already there."""
+        self.cleanup()
+        self.setup(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        try:
+            training = self._started()
+            report = training.epoch()
+        except Diverged as error:
+            return self._ended("infeasible", f"diverged: {error}")
+        except torch.OutOfMemoryError as error:
+            return self._ended("infeasible", f"out of memory: {str(error).splitlines()[0]}")
+        except Exception as error:
+            told = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            return {**self._ended("failed", told), "traceback": traceback.format_exc()}
+        metrics = {name: float(value) for name, value in report.metrics.items()}
+        return {
+            **metrics,
+            "epoch": report.epoch,
+            "state": "running",
+            "reason": "",
+            "reported": sorted(metrics),
+            DONE: training.done,
+            SHOULD_CHECKPOINT: True,
+        }
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        assert self._training is not None, "a checkpoint is asked for after an epoch only"
+        self._training.save(Path(checkpoint_dir) / CHECKPOINT)
+
+    def load_checkpoint(self, checkpoint_dir: str) -> None:  # type: ignore[override]
+        """Ray moves the trial to another worker: the epochs since this checkpoint are trained again."""
+        self.cleanup()
+        self._training = self._built()
+        self._training.load(Path(checkpoint_dir) / CHECKPOINT)
+
+    def cleanup(self) -> None:
+        if self._training is not None:
+            self._training.close()
+            self._training = None
+
+    def _started(self) -> Training:
+        if self._training is None:
+            training = self._built()
+            if self._config["resume_from"] is not None:
+                training.load(Path(self._config["resume_from"]) / CHECKPOINT)
+            self._training = training
+        return self._training
+
+    def _built(self) -> Training:
+        return Training(Experiment.model_validate_json(self._config["experiment"]))
+
+    def _ended(self, state: str, reason: str) -> dict[str, Any]:
+        epoch = 0 if self._training is None else self._training.finished_epochs
+        return {"epoch": epoch, "state": state, "reason": reason, "reported": [], DONE: True}

@@ -1,0 +1,91 @@
+"""What a sweep found: one tidy table, the best trial, the command that repeats it."""
+
+import math
+import shlex
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tuner import space
+from tuner.journal import Journal, Trial
+from tuner.sweep import Sweep
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Results:
+    """The trials of a sweep as its journal has them, finished or not."""
+
+    sweep: Sweep
+    trials: tuple[Trial, ...]
+
+    @classmethod
+    def read(cls, sweep: Sweep) -> "Results":
+        return cls(sweep, tuple(Journal.read(sweep.folder).trials.values()))
+
+    @cached_property
+    def table(self) -> "pd.DataFrame":
+        """One row a trial, best first: trial, state, reason, epochs, objective, best_epoch, the point, checkpoint."""
+        import pandas as pd
+
+        rows = [self._row(trial) for trial in self.ranked]
+        return pd.DataFrame(rows, columns=["trial", "state", "reason", "epochs", self.sweep.objective.metric,
+                                           "best_epoch", *self.sweep.space, "train_s", "checkpoint"])  # fmt: skip
+
+    @cached_property
+    def ranked(self) -> list[Trial]:
+        """Trials by their best epoch, those without a value last."""
+        sign = 1.0 if self.sweep.objective.mode == "max" else -1.0
+        return sorted(self.trials, key=lambda trial: (-sign * self.value(trial, worst=-sign * math.inf), trial.number))
+
+    @property
+    def best(self) -> Trial | None:
+        """The trial whose best epoch is best; None where no trial has a value."""
+        return self.ranked[0] if self.ranked and self._best_of(self.ranked[0]) is not None else None
+
+    def value(self, trial: Trial, worst: float = math.nan) -> float:
+        """The objective at the trial's best epoch."""
+        best = self._best_of(trial)
+        return worst if best is None else best[1]
+
+    def best_metrics(self, trial: Trial) -> dict[str, float]:
+        """Every metric of the trial's best epoch, and the epoch itself."""
+        best = self._best_of(trial)
+        return {} if best is None else {"epoch": float(best[0]), **trial.reports[best[0]]}
+
+    def place(self, number: int) -> int | None:
+        """The rank of a trial, 1 the best; None where it has no value."""
+        for place, trial in enumerate(self.ranked, start=1):
+            if trial.number == number:
+                return place if self._best_of(trial) is not None else None
+        return None
+
+    def command(self, trial: Trial) -> str:
+        """The `roadmap-train ...` line that repeats the trial alone."""
+        name = f"experience.experiment_name={self.sweep.name}-{trial.id}"
+        parts = [*self.sweep.fixed(), *space.overrides(trial.point), name]
+        return " ".join(["roadmap-train", *(shlex.quote(part) for part in parts)])
+
+    def write(self, path: Path) -> None:
+        """The table as CSV."""
+        self.table.to_csv(path, index=False)
+
+    def _best_of(self, trial: Trial) -> tuple[int, float] | None:
+        return trial.best(self.sweep.objective.metric, self.sweep.objective.mode)
+
+    def _row(self, trial: Trial) -> dict[str, object]:
+        best = self._best_of(trial)
+        return {
+            "trial": trial.number,
+            "state": trial.state,
+            "reason": trial.reason,
+            "epochs": max(trial.reports, default=0),
+            self.sweep.objective.metric: math.nan if best is None else best[1],
+            "best_epoch": None if best is None else best[0],
+            **trial.point,
+            "train_s": sum(report.get("time/epoch_s", 0.0) for report in trial.reports.values()),
+            "checkpoint": None if best is None else trial.checkpoints.get(best[0]),
+        }

@@ -1,0 +1,177 @@
+"""A sweep file -> one frozen Sweep. `docs` of every key: search_spaces/README.md."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import ValidationError
+from yaml import YAMLError
+
+from trainables.errors import UserError
+from tuner.space import Distribution, parse, paths
+
+
+class Block(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Objective(Block):
+    """What a trial is judged by: a validation metric, the best epoch of it."""
+
+    metric: str = "val/map_at_r"
+    mode: Literal["max", "min"] = "max"
+
+
+class Search(Block):
+    sampler: Literal["tpe", "random", "grid"] = "tpe"
+    trials: PositiveInt = 24
+    seed: NonNegativeInt = 0
+    startup: PositiveInt = 8  # points drawn at random before TPE has something to learn from
+
+
+class Scheduler(Block):
+    """ASHA: at epochs grace, grace * reduction, ... the trials below the best 1/reduction so far are stopped."""
+
+    name: Literal["asha", "none"] = "asha"
+    grace: PositiveInt = 3
+    reduction: float = Field(default=3.0, gt=1)
+    brackets: PositiveInt = 1
+
+
+class Validation(Block):
+    """Which train classes are held out: always whole classes, stratified by super-class."""
+
+    protocol: Literal["holdout"] = "holdout"
+    fraction: float = Field(default=0.3, gt=0, lt=1)
+    seed: NonNegativeInt = 0
+
+
+class Resources(Block):
+    """Of one trial."""
+
+    cpu: PositiveInt = 1
+    gpu: NonNegativeFloat = 0.0
+
+
+class Budget(Block):
+    hours: PositiveFloat | None = None
+    concurrent: PositiveInt = 2
+
+
+class Sweep(Block):
+    """One search over a space, on one data set, for one objective."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    goal: str = Field(min_length=1)
+    train: tuple[str, ...] = Field(default=(), strict=False)
+    space: dict[str, dict[str, Any]] = Field(min_length=1)
+    objective: Objective = Objective()
+    search: Search = Search()
+    scheduler: Scheduler = Scheduler()
+    validation: Validation = Validation()
+    resources: Resources = Resources()
+    budget: Budget = Budget()
+    storage: str = "runs"
+    tracking: str = "sqlite:///mlruns/mlflow.db"
+
+    @property
+    def distributions(self) -> dict[str, Distribution]:
+        """The space, parsed: key -> distribution."""
+        return {key: parse(key, written) for key, written in self.space.items()}
+
+    @property
+    def folder(self) -> Path:
+        """Where the sweep keeps its journal, checkpoints and results."""
+        return Path(self.storage).expanduser().resolve() / self.name
+
+    def fixed(self) -> list[str]:
+        """The overrides that every trial shares: the train part, the held-out classes, and never the test split."""
+        return [
+            *self.train,
+            f"experience.holdout={self.validation.fraction}",
+            f"experience.split_random_state={self.validation.seed}",
+            f"experience.principal_metric={self.objective.metric.removeprefix('val/')}",
+            "experience.val_eval_freq=1",
+            "experience.test_eval_freq=-1",
+            f"experience.num_threads={self.resources.cpu}",
+        ]
+
+
+def load_sweep(path: str | Path, settings: Sequence[str] = ()) -> Sweep:
+    """The sweep file with `KEY=VALUE` settings laid over it; UserError in one line for anything not valid."""
+    file = Path(path)
+    if not file.is_file():
+        raise _missing(file)
+    try:
+        written = OmegaConf.to_container(OmegaConf.load(file), resolve=True)
+    except (YAMLError, OmegaConfBaseException) as error:
+        raise UserError(f"{file} cannot be read as YAML: {str(error).splitlines()[0]}") from None
+    if not isinstance(written, dict):
+        raise UserError(f"{file} is not a sweep: it needs name, goal and space")
+    values = {str(key): value for key, value in written.items()}
+    for setting in settings:
+        _lay_over(values, setting)
+    return _sweep(values, str(file))
+
+
+def _missing(file: Path) -> UserError:
+    beside = [str(found) for found in file.parent.glob("*.yaml")] if file.parent.is_dir() else []
+    shipped = [str(found) for found in Path("search_spaces").glob("*.yaml")]
+    near = difflib.get_close_matches(str(file), [*beside, *shipped], n=1, cutoff=0.3)
+    return UserError(f"there is no sweep file {str(file)!r}" + (f", did you mean {near[0]!r}?" if near else ""))
+
+
+def _lay_over(values: dict[str, Any], setting: str) -> None:
+    """`search.trials=8`; behind `space.` the whole rest is the key, since override paths have dots of their own."""
+    key, equals, text = setting.partition("=")
+    if not equals or not key:
+        raise UserError(f"cannot read {setting!r}: --set takes KEY=VALUE")
+    try:
+        value = OmegaConf.to_container(OmegaConf.create(f"value: {text}"), resolve=True)["value"]  # type: ignore[index,call-overload]
+    except (YAMLError, OmegaConfBaseException) as error:
+        raise UserError(f"cannot read the value of {setting!r}: {str(error).splitlines()[0]}") from None
+    section, dot, rest = key.partition(".")
+    if not dot:
+        values[section] = value
+        return
+    node = values.setdefault(section, {})
+    if not isinstance(node, dict):
+        raise UserError(f"--set {key}: {section!r} has no parts")
+    node[rest] = value
+
+
+def _sweep(values: Mapping[str, Any], file: str) -> Sweep:
+    try:
+        sweep = Sweep.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(path, _sweep_keys(), n=1, cutoff=0.4)
+            hint = f", did you mean {near[0]!r}?" if near else "."
+            raise UserError(f"{file}: unknown key {path!r}{hint} Known: {', '.join(_sweep_keys())}") from None
+        if first["type"] == "missing":
+            raise UserError(f"{file}: {path!r} is missing") from None
+        raise UserError(f"{file}: {path}={first['input']!r}: {first['msg']}") from None
+    seen: set[str] = set()
+    for key in sweep.distributions:
+        for one in paths(key):
+            if one in seen:
+                raise UserError(f"{file}: space sets {one!r} twice")
+            seen.add(one)
+    return sweep
+
+
+def _sweep_keys() -> list[str]:
+    keys = []
+    for name, field in Sweep.model_fields.items():
+        block = field.annotation
+        if isinstance(block, type) and issubclass(block, Block):
+            keys += [f"{name}.{part}" for part in block.model_fields]
+        else:
+            keys.append(name)
+    return keys
