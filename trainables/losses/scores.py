@@ -1,0 +1,91 @@
+"""From embeddings to a loss of their similarities, its gradient found on the way forward.
+
+A formula knows its own gradient: it maps the scores (Q, M) of Q queries against M references to (value, gradient
+on the scores). So only the gradient on the embeddings is kept for the backward pass, nothing of size Q x M.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+class Pairs(NamedTuple):
+    """Who is compared with whom."""
+
+    labels: Tensor  # (Q,)
+    ref_labels: Tensor  # (M,)
+    within_batch: bool  # the references are the queries themselves: reference i is query i
+
+    def same(self) -> Tensor:
+        """(Q, M) bool: of one class, the query itself among them."""
+        return self.labels[:, None] == self.ref_labels[None, :]
+
+
+Formula = Callable[[Tensor, Pairs, bool], tuple[Tensor, Tensor | None]]
+"""(scores (Q, M), pairs, wanted) -> (scalar value, its gradient on the scores (Q, M), or None if not wanted)."""
+
+
+class _ScoreLoss(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, embeddings: Tensor, references: Tensor | None, formula: Formula, pairs: Pairs, wanted: bool
+    ) -> Tensor:
+        others = embeddings if references is None else references
+        value, gradient = formula(embeddings @ others.T, pairs, wanted)
+        if gradient is None:
+            return value
+        if references is None:  # s_ij and s_ji are one number: one product instead of two
+            kept = ((gradient + gradient.T) @ embeddings, None)
+        else:
+            kept = (
+                gradient @ references if ctx.needs_input_grad[0] else None,
+                gradient.T @ embeddings if ctx.needs_input_grad[1] else None,
+            )
+        ctx.save_for_backward(*kept)
+        return value
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        scaled = (None if kept is None else grad_outputs[0] * kept for kept in ctx.saved_tensors)
+        return (*scaled, None, None, None)
+
+
+def score_loss(
+    formula: Formula, embeddings: Tensor, labels: Tensor, ref_emb: Tensor | None, ref_labels: Tensor | None
+) -> Tensor:
+    """The formula's value on the cosine similarities, differentiable once in embeddings and ref_emb.
+
+    embeddings (B, D) and ref_emb (M, D) are L2-normalised; labels (B,), ref_labels (M,). Without ref_emb the batch
+    is its own reference; any ref_emb, also one of B rows, is a memory. Half precision is computed in float32.
+    TypeError: ref_emb without ref_labels or the reverse, embeddings that are not floating point, shapes that differ.
+    """
+    if (ref_emb is None) != (ref_labels is None):
+        raise TypeError("ref_emb and ref_labels are given together or not at all")
+    _check_shapes("embeddings", embeddings, "labels", labels)
+    dtype = torch.promote_types(embeddings.dtype, torch.float32)
+    device = embeddings.device
+    labels = labels.to(device)
+    pairs = Pairs(labels, labels, within_batch=True)
+    if ref_emb is not None and ref_labels is not None:
+        _check_shapes("ref_emb", ref_emb, "ref_labels", ref_labels)
+        if ref_emb.shape[1] != embeddings.shape[1]:
+            raise TypeError(f"ref_emb has {ref_emb.shape[1]} dimensions, embeddings {embeddings.shape[1]}")
+        pairs = Pairs(labels, ref_labels.to(device), within_batch=False)
+        dtype = torch.promote_types(dtype, ref_emb.dtype)
+        ref_emb = ref_emb.to(device=device, dtype=dtype)
+    inputs = embeddings.to(dtype), ref_emb
+    wanted = torch.is_grad_enabled() and any(i is not None and i.requires_grad for i in inputs)
+    with torch.autocast(device.type, enabled=False):
+        return _ScoreLoss.apply(*inputs, formula, pairs, wanted)
+
+
+def _check_shapes(name: str, embeddings: Tensor, labels_name: str, labels: Tensor) -> None:
+    if not embeddings.is_floating_point() or embeddings.ndim != 2 or labels.shape != embeddings.shape[:1]:
+        raise TypeError(
+            f"{name} must be floating point (N, D) with {labels_name} (N,), not {embeddings.dtype} "
+            f"{tuple(embeddings.shape)} with {tuple(labels.shape)}"
+        )

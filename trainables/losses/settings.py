@@ -1,0 +1,44 @@
+"""What the losses' constructors refuse: the setting, the value and what is allowed, in one line."""
+
+import math
+from numbers import Integral, Real
+
+from trainables.errors import UserError
+
+
+def number(loss: str, name: str, value: object) -> float:
+    """A finite number; a bool is not one."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        raise UserError(f"{loss}: {name} must be a finite number, not {value!r}")
+    return float(value)
+
+
+def positive(loss: str, name: str, value: object) -> float:
+    """A finite number > 0."""
+    checked = number(loss, name, value)
+    if checked <= 0:
+        raise UserError(f"{loss}: {name} must be > 0, not {value!r}")
+    return checked
+
+
+def at_least_zero(loss: str, name: str, value: object) -> float:
+    """A finite number >= 0."""
+    checked = number(loss, name, value)
+    if checked < 0:
+        raise UserError(f"{loss}: {name} must be >= 0, not {value!r}")
+    return checked
+
+
+def similarity(loss: str, name: str, value: object) -> float:
+    """A cosine similarity: a number in [-1, 1]."""
+    checked = number(loss, name, value)
+    if not -1 <= checked <= 1:
+        raise UserError(f"{loss}: {name} must be a cosine similarity in [-1, 1], not {value!r}")
+    return checked
+
+
+def whole(loss: str, name: str, value: object, least: int) -> int:
+    """A whole number >= least; a bool is not one."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise UserError(f"{loss}: {name} must be a whole number >= {least}, not {value!r}")
+    return int(value)
