@@ -1,6 +1,6 @@
 """`roadmap-train`: one training from overrides, without Ray.
 
-    roadmap-train dataset=emoji loss=roadmap experience.max_iter=5 loss.SupAP.tau=0.02
+roadmap-train dataset=emoji loss=roadmap experience.max_iter=5 loss.SupAP.tau=0.02
 """
 
 import argparse
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit code: 0 trained, 1 diverged, 2 the user's mistake, 130 interrupted."""
-    parser = argparse.ArgumentParser(prog="roadmap-train", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="roadmap-train", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="a group's preset or one setting")
     arguments = parser.parse_args(argv)
     try:
@@ -29,7 +31,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"roadmap-train: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("roadmap-train: interrupted; experience.maybe_resume=true goes on from the last epoch", file=sys.stderr)
+        print(
+            "roadmap-train: interrupted; experience.maybe_resume=true goes on from the last epoch",
+            file=sys.stderr,
+        )
         return 130
 
 

@@ -29,7 +29,12 @@ Schedulers = list[torch.optim.lr_scheduler.LRScheduler]
 
 
 def construct(
-    kind: str, table: Mapping[str, Callable[..., Any]], name: str, kwargs: Mapping[str, Any], *given: Any, **more: Any
+    kind: str,
+    table: Mapping[str, Callable[..., Any]],
+    name: str,
+    kwargs: Mapping[str, Any],
+    *given: Any,
+    **more: Any,
 ) -> Any:
     """table[name](*given, **kwargs, **more); a UserError names the setting that the constructor refuses."""
     if name not in table:
@@ -60,9 +65,7 @@ def construct(
 
 def build_losses(experiment: Experiment) -> list[tuple[str, float, nn.Module]]:
     """(name, weight, module) of every summand."""
-    return [
-        (term.name, term.weight, construct("loss", LOSSES, term.name, term.kwargs)) for term in experiment.loss
-    ]
+    return [(term.name, term.weight, construct("loss", LOSSES, term.name, term.kwargs)) for term in experiment.loss]
 
 
 def build_dataset(experiment: Experiment) -> data.Emoji:
@@ -72,9 +75,7 @@ def build_dataset(experiment: Experiment) -> data.Emoji:
 def build_sampler(experiment: Experiment, labels: Any) -> data.MPerClassSampler:
     """The batch sampler over train labels (n,)."""
     sampler = experiment.dataset.sampler
-    return construct(
-        "sampler", SAMPLERS, sampler.name, sampler.kwargs, labels, seed=experiment.experience.seed
-    )
+    return construct("sampler", SAMPLERS, sampler.name, sampler.kwargs, labels, seed=experiment.experience.seed)
 
 
 def build_model(experiment: Experiment) -> RetrievalNet:

@@ -23,7 +23,8 @@ CHECKPOINT = "training.ckpt"
 
 
 class RetrievalTrainable(tune.Trainable):
-    """config: number (of the trial), experiment (JSON), resume_from (a checkpoint folder, or None)."""
+    """config: number (of the trial), experiment (JSON), resume_from (a checkpoint folder, or None), and
+    refused: why the point makes no valid experiment (else None)."""
 
     def setup(self, config: dict[str, Any]) -> None:
         self._config = config
@@ -36,6 +37,8 @@ class RetrievalTrainable(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
+        if self._config["refused"] is not None:
+            return self._ended("infeasible", self._config["refused"])
         try:
             training = self._started()
             report = training.epoch()

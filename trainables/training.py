@@ -14,7 +14,15 @@ import torch
 from torch import Tensor
 
 from trainables import checkpoint, registry
-from trainables.data import LabelledImages, RetrievalSplit, TrainLoader, build_transform, eval_batches, folds, hold_out
+from trainables.data import (
+    LabelledImages,
+    RetrievalSplit,
+    TrainLoader,
+    build_transform,
+    eval_batches,
+    folds,
+    hold_out,
+)
 from trainables.errors import UserError
 from trainables.evaluation import retrieval_metrics
 from trainables.experiment import Experiment
@@ -31,7 +39,9 @@ class Report:
     metrics: dict[str, float]
 
 
-def train_and_validation(experiment: Experiment, images: LabelledImages) -> tuple[LabelledImages, RetrievalSplit | None]:
+def train_and_validation(
+    experiment: Experiment, images: LabelledImages
+) -> tuple[LabelledImages, RetrievalSplit | None]:
     """The train split without the classes that are held out, and those as the split "val" (or None)."""
     experience = experiment.experience
     seed = experience.split_random_state
@@ -51,7 +61,10 @@ class Training:
     """A training in progress. Equal experiments on one machine give equal reports, resumed or not."""
 
     def __init__(
-        self, experiment: Experiment, device: str | torch.device | None = None, progress: Progress | None = None
+        self,
+        experiment: Experiment,
+        device: str | torch.device | None = None,
+        progress: Progress | None = None,
     ) -> None:
         self.experiment = experiment
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -229,7 +242,16 @@ def _due(epoch: int, every: int, last: bool) -> bool:
     return every > 0 and (last or epoch % every == 0)
 
 
-FREE = ("max_iter", "log_dir", "experiment_name", "resume", "maybe_resume", "save_model", "num_workers", "pin_memory")
+FREE = (
+    "max_iter",
+    "log_dir",
+    "experiment_name",
+    "resume",
+    "maybe_resume",
+    "save_model",
+    "num_workers",
+    "pin_memory",
+)
 
 
 def difference(before: Experiment, after: Experiment) -> str | None:

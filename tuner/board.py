@@ -22,19 +22,26 @@ STATES = ("running", "finished", "stopped", "infeasible", "failed", "pending")
 class Board:
     """Follows the trials of one sweep. `report` and `end` print lines where there is no terminal."""
 
-    def __init__(self, sweep: Sweep, planned: int, epochs: int, rungs: list[int], stream: IO[str] | None = None) -> None:
+    def __init__(
+        self, sweep: Sweep, planned: int, epochs: int, rungs: list[int], stream: IO[str] | None = None
+    ) -> None:
         self._sweep, self._planned, self._epochs, self._rungs = sweep, planned, epochs, rungs
         self._console = Console(file=stream or sys.stderr, highlight=False, soft_wrap=True)
-        self._live = Live(console=self._console, auto_refresh=False, transient=True) if self._console.is_terminal else None
+        self._live = (
+            Live(console=self._console, auto_refresh=False, transient=True) if self._console.is_terminal else None
+        )
         self._started = time.monotonic()
         self._ended_before = 0
         self._trials: Mapping[int, Trial] = {}
 
-    def start(self, trials: Mapping[int, Trial]) -> None:
-        """`trials` is followed as it changes; those that have ended already do not count for the time left."""
+    def follow(self, trials: Mapping[int, Trial]) -> None:
+        """`trials` is looked at as it changes; those that have ended already do not count for the time left."""
         self._trials = trials
         self._ended_before = sum(trial.ended for trial in trials.values())
         self._started = time.monotonic()
+
+    def start(self, trials: Mapping[int, Trial]) -> None:
+        self.follow(trials)
         if self._live is not None:
             self._live.start()
 

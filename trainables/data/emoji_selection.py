@@ -49,7 +49,9 @@ class Vendor:
 
 
 def read_vendor(name: str, folder: Path) -> Vendor:
-    icons, metadata, chars = (json.loads((folder / f"{part}.json").read_text()) for part in ("icons", "metadata", "chars"))
+    icons, metadata, chars = (
+        json.loads((folder / f"{part}.json").read_text()) for part in ("icons", "metadata", "chars")
+    )
     categories = {
         icon: CATEGORY_NAMES.get(category, category)
         for category, members in metadata.get("categories", {}).items()

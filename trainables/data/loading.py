@@ -66,7 +66,12 @@ class TrainLoader:
 
 
 def eval_batches(
-    images: LabelledImages, transform: BatchTransform, batch_size: int, *, workers: int = 0, pin_memory: bool = False
+    images: LabelledImages,
+    transform: BatchTransform,
+    batch_size: int,
+    *,
+    workers: int = 0,
+    pin_memory: bool = False,
 ) -> Iterator[Batch]:
     """Every image once, in order."""
     items = [(0, range(start, min(start + batch_size, len(images)))) for start in range(0, len(images), batch_size)]

@@ -25,33 +25,32 @@ def counts_against(scores: Tensor, exact: Tensor, rows: Tensor, columns: Tensor)
     if 2 * len(active) > len(scores):
         return _count(scores, exact, rows, columns, margin)
     if len(active):
-        counts[active] = _count(scores[active], exact[active], rows[active], columns, margin)
+        counts[active] = _count(_take(scores, active), exact[active], rows[active], columns, margin)
     return counts
 
 
 def rounding_bound(dim: int) -> float:
     """Bound on |float32 product - exact product| of two unit rows, for any order of summation.
 
-    gamma_n = n u / (1 - n u), u = 2^-24: Higham, Accuracy and Stability of Numerical Algorithms, section 3.1. Four
-    more u cover lengths a little above 1 and the rounding of a threshold to float32.
+    gamma_n = n u / (1 - n u), u = 2^-24: Higham, Accuracy and Stability of Numerical Algorithms,
+    section 3.1. Four more u cover lengths a little above 1 and the rounding of a threshold to float32.
     """
     return (dim + 4) * 2.0**-24 * 1.01
 
 
 def _count(scores: Tensor, exact: Tensor, rows: Tensor, columns: Tensor, margin: float) -> Tensor:
     low, high = (exact - margin).float(), (exact + margin).float()
-    relevant = _highest(scores, low)
-    counts = _at_least(relevant, high)
-    near = _at_least(relevant, low) - counts
+    reaching, counts = _at_least(_highest(scores, low), low, high)
+    near = reaching - counts
     total = int(near.sum())
     if not total:
         return counts
     if total > min(_GATHERED // rows.shape[1], scores.numel() // 64):
         products = rows.double() @ columns.double().T
-        return _at_least(products.masked_fill_(scores == -torch.inf, -torch.inf), exact)
+        return _at_least(products.masked_fill_(scores == -torch.inf, -torch.inf), exact)[0]
     row, place = near.nonzero(as_tuple=True)
     for i, p in zip(row.split(len(scores)), place.split(len(scores)), strict=True):
-        some = scores[i]
+        some = _take(scores, i)
         pair, column = ((some >= low[i, p, None]) & (some < high[i, p, None])).nonzero(as_tuple=True)
         i, p = i[pair], p[pair]
         product = (rows[i].double() * columns[column].double()).sum(1)
@@ -67,17 +66,33 @@ def _highest(scores: Tensor, low: Tensor) -> Tensor:
     return scores.topk(max(most, 1), dim=1, sorted=False).values if 4 * most <= scores.shape[1] else scores
 
 
-def _at_least(scores: Tensor, thresholds: Tensor) -> Tensor:
-    """(a, c), (a, P) -> (a, P) int32, the scores of the row that are >= the threshold."""
-    if thresholds.shape[1] > SORT_ABOVE:
+def _at_least(scores: Tensor, *thresholds: Tensor) -> list[Tensor]:
+    """(a, c), several (a, P), the first the lowest -> (a, P) int32 each: the row's scores >= the threshold."""
+    if thresholds[0].shape[1] > SORT_ABOVE:
         rising = scores.sort(dim=1).values.contiguous()
-        below = torch.searchsorted(rising, thresholds.contiguous(), out_int32=True)
-        return scores.shape[1] - below
-    counts = torch.empty(thresholds.shape, dtype=torch.int32, device=scores.device)
-    # Comparing into floats: torch vectorises it, and their sum is exact up to 2^24 columns.
-    flags = torch.empty_like(scores)
-    # Neighbours in memory, so that turned tiles are vectorised too.
-    for p, threshold in enumerate(thresholds.T.contiguous()):
-        torch.ge(scores, threshold[:, None], out=flags)
-        counts[:, p] = flags.sum(1)
+        below = [torch.searchsorted(rising, bounds, out_int32=True) for bounds in thresholds]
+        return [scores.shape[1] - count for count in below]
+    counts = [torch.zeros(bounds.shape, dtype=torch.int32, device=scores.device) for bounds in thresholds]
+    reached = (scores.amax(1, keepdim=True) >= thresholds[0]).T.contiguous()
+    # Neighbours in memory: only then are comparisons with a turned tile vectorised.
+    turned = [bounds.T.contiguous() for bounds in thresholds]
+    for p, some in enumerate(reached):
+        rows = some.nonzero().flatten()
+        if 2 * len(rows) > len(scores):
+            for bounds, count in zip(turned, counts, strict=True):
+                count[:, p] = _reaching(scores, bounds[p])
+        elif len(rows):
+            part = _take(scores, rows)
+            for bounds, count in zip(turned, counts, strict=True):
+                count[rows, p] = _reaching(part, bounds[p][rows])
     return counts
+
+
+def _reaching(scores: Tensor, bounds: Tensor) -> Tensor:
+    """(a, c), (a,) -> (a,) int32. Comparing into floats is vectorised; their sum is exact up to 2^24 columns."""
+    return torch.ge(scores, bounds[:, None], out=torch.empty_like(scores)).sum(1).int()
+
+
+def _take(scores: Tensor, rows: Tensor) -> Tensor:
+    """scores[rows], but fast for a turned tile as well."""
+    return scores.index_select(0, rows) if scores.is_contiguous() else scores.T.index_select(1, rows).T

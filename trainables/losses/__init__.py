@@ -1,7 +1,5 @@
-"""Losses of image retrieval, called `loss(embeddings, labels, ref_emb=None, ref_labels=None)`."""
+"""The losses of the experiments, all called loss(embeddings, labels, ref_emb=None, ref_labels=None) -> scalar."""
 
-from trainables.losses.calibration import CalibrationLoss
-from trainables.losses.ranking import SmoothAP, SupAP
-from trainables.losses.roadmap import ROADMAP
+from trainables.losses.modules import ROADMAP, CalibrationLoss, SmoothAP, SupAP
 
 __all__ = ["ROADMAP", "CalibrationLoss", "SmoothAP", "SupAP"]

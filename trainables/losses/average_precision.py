@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from trainables.losses.positives import Block, Positives
-from trainables.losses.scores import Formula, Pairs
+from trainables.losses.scores import Pairs
 
 CLAMP = 50.0
 """The bound on sigma's argument; beyond it sigma has no gradient."""
@@ -65,3 +65,56 @@ def negatives_above(
         above.add_(middle, alpha=step.start)
     slope = torch.addcmul(soft, soft, soft, value=-1, out=difference)
     return above.sum(1), slope.masked_fill_(linear, step.rho * step.tau)
+
+
+def _precision(block: Block, step: Step, smooth_positives: bool, wanted: bool) -> tuple[Tensor, Tensor | None]:
+    """A block's AP (q,), and the gradient of its sum of AP on the block's scores (q, M)."""
+    similarity = block.similarity
+    precision = torch.zeros_like(similarity[:, 0])
+    gradient = torch.zeros_like(block.scores) if wanted else None
+    pull = torch.zeros_like(similarity)  # (q, P) the gradient on the positives' scores
+    beyond = (block.scores.amax(1, keepdim=True) > similarity).any(0).tolist()
+    at_least = similarity.shape[1] - torch.searchsorted(similarity.flip(1).contiguous(), similarity.contiguous())
+    scratch = torch.empty_like(block.scores), torch.empty_like(block.scores)
+    for p, n in enumerate(block.reach):
+        own, counts = similarity[:n, p : p + 1], block.counts[:n]
+        views = scratch[0][:n], scratch[1][:n]
+        negatives, slope = negatives_above(block.scores[:n], own, step, beyond[p], views)
+        if smooth_positives:
+            soft = sigma(similarity[:n] - own, step.tau)
+            soft[:, p] = 0
+            positives = 1 + soft.sum(1)
+        else:
+            positives = at_least[:n, p].to(own.dtype)
+        rank = positives + negatives
+        precision[:n] += positives / rank / counts
+        if gradient is None:
+            continue
+        weight = positives / rank.square() / counts / step.tau
+        gradient[:n].addcmul_(slope, weight[:, None], value=-1)
+        pull[:n, p] += weight * slope.sum(1)
+        if smooth_positives:
+            push = (negatives / rank.square() / counts / step.tau)[:, None] * (soft - soft * soft)
+            pull[:n] += push
+            pull[:n, p] -= push.sum(1)
+    return precision, None if gradient is None else gradient.scatter_add_(1, block.columns, pull)
+
+
+def average_precision_loss(
+    scores: Tensor, pairs: Pairs, wanted: bool, *, step: Step, smooth_positives: bool
+) -> tuple[Tensor, Tensor | None]:
+    """1 - mean AP over the queries with a positive, 0 if there are none: a Formula.
+
+    smooth_positives: a positive's rank among the positives is 1 + sum of sigma over the others (SmoothAP); else the
+    number of positives at least as near, without gradient (SupAP).
+    """
+    positives = Positives.of(pairs)
+    gradient = torch.zeros_like(scores) if wanted else None
+    total = scores.new_zeros(())
+    for block in positives.blocks(scores):
+        precision, slope = _precision(block, step, smooth_positives, wanted)
+        total += precision.sum()
+        if gradient is not None and slope is not None:
+            gradient[block.rows] = slope.div_(-len(positives.sizes))
+    queries = len(positives.sizes)
+    return (1 - total / queries if queries else total), gradient

@@ -20,7 +20,11 @@ class CalibrationLoss(nn.Module):
         self.neg_margin = number("CalibrationLoss", "neg_margin", neg_margin)
 
     def forward(
-        self, embeddings: Tensor, labels: Tensor, ref_emb: Tensor | None = None, ref_labels: Tensor | None = None
+        self,
+        embeddings: Tensor,
+        labels: Tensor,
+        ref_emb: Tensor | None = None,
+        ref_labels: Tensor | None = None,
     ) -> Tensor:
         """embeddings (B, D) of length 1, labels (B,), references (M, D), (M,) or the batch itself -> scalar."""
         known = relevance(embeddings, labels, ref_emb, ref_labels)

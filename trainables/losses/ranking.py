@@ -35,7 +35,11 @@ class SupAP(nn.Module):
         self.step = SmoothStep(tau, rho, delta, number("SupAP", "offset", offset), start)
 
     def forward(
-        self, embeddings: Tensor, labels: Tensor, ref_emb: Tensor | None = None, ref_labels: Tensor | None = None
+        self,
+        embeddings: Tensor,
+        labels: Tensor,
+        ref_emb: Tensor | None = None,
+        ref_labels: Tensor | None = None,
     ) -> Tensor:
         """embeddings (B, D) of length 1, labels (B,), references (M, D), (M,) or the batch itself -> scalar."""
         return _ranking_loss(self.step, embeddings, labels, ref_emb, ref_labels, smooth_positives=False)
@@ -49,7 +53,11 @@ class SmoothAP(nn.Module):
         self.step = SmoothStep(number("SmoothAP", "tau", tau, above=0.0))
 
     def forward(
-        self, embeddings: Tensor, labels: Tensor, ref_emb: Tensor | None = None, ref_labels: Tensor | None = None
+        self,
+        embeddings: Tensor,
+        labels: Tensor,
+        ref_emb: Tensor | None = None,
+        ref_labels: Tensor | None = None,
     ) -> Tensor:
         """As SupAP; positives too are compared by the sigmoid and get its gradient."""
         return _ranking_loss(self.step, embeddings, labels, ref_emb, ref_labels, smooth_positives=True)

@@ -32,7 +32,11 @@ class ROADMAP(nn.Module):
         self.calibration = CalibrationLoss(pos_margin, neg_margin)
 
     def forward(
-        self, embeddings: Tensor, labels: Tensor, ref_emb: Tensor | None = None, ref_labels: Tensor | None = None
+        self,
+        embeddings: Tensor,
+        labels: Tensor,
+        ref_emb: Tensor | None = None,
+        ref_labels: Tensor | None = None,
     ) -> Tensor:
         """embeddings (B, D) of length 1, labels (B,), references (M, D), (M,) or the batch itself -> scalar."""
         calibration = self.calibration(embeddings, labels, ref_emb, ref_labels)

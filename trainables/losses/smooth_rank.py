@@ -46,9 +46,7 @@ class SmoothStep:
         return value, slope.masked_fill_(beyond, self.rho)
 
 
-def average_precision(
-    scores: Tensor, positive: Tensor, step: SmoothStep, *, smooth_positives: bool = False
-) -> Tensor:
+def average_precision(scores: Tensor, positive: Tensor, step: SmoothStep, *, smooth_positives: bool = False) -> Tensor:
     """Mean over the queries of the smooth AP; scores (Q, M), positive (Q, M) bool. Differentiable once in the scores.
 
     rank+ counts the positives at or above by a hard step without gradient, or by `step` itself where
@@ -61,9 +59,7 @@ def average_precision(
 
 class _SmoothAveragePrecision(torch.autograd.Function):
     @staticmethod
-    def forward(
-        context: Any, scores: Tensor, positive: Tensor, step: SmoothStep, smooth_positives: bool
-    ) -> Tensor:
+    def forward(context: Any, scores: Tensor, positive: Tensor, step: SmoothStep, smooth_positives: bool) -> Tensor:
         value, gradient = _value_and_gradient(scores, positive, step, smooth_positives, context.needs_input_grad[0])
         if gradient is not None:
             context.save_for_backward(gradient)

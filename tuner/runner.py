@@ -1,0 +1,273 @@
+"""A Plan on Ray Tune, from launch to results. Every event goes through the journal first, then to who listens."""
+
+import contextlib
+import logging
+import math
+import os
+import platform
+import shutil
+import signal
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+import ray
+from ray import tune
+from ray.tune import Callback, CheckpointConfig, FailureConfig, RunConfig, TuneConfig
+from ray.tune.experiment import Trial as RayTrial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from trainables.errors import UserError
+from trainables.trainable import RetrievalTrainable
+from tuner.asha import NUMBER, SeededASHA
+from tuner.board import Board
+from tuner.journal import Journal, Trial
+from tuner.plan import Plan
+from tuner.results import Results
+from tuner.search import suggest
+from tuner.tracking import Tracker, TrackingSummary
+
+LOST_RETRIES = 4  # of a trial whose worker or node is gone; a bug is never retried
+SECONDS_FOR_TRACKING = 60.0
+SECONDS_FOR_TRACKING_INTERRUPTED = 3.0
+
+
+class Desk:
+    """Where the events of a launch come together: the journal, MLflow, the board."""
+
+    def __init__(self, plan: Plan, journal: Journal, tracker: Tracker, board: Board) -> None:
+        self.plan, self.journal, self.tracker, self.board = plan, journal, tracker, board
+        self.results = Results(plan.sweep, ())
+
+    def started(self, trial: Trial) -> None:
+        self.tracker.start_trial(trial.id, trial.point, {"host": platform.node()})
+        if not trial.reports:
+            self.tracker.report(trial.id, 0, _logarithms(self.plan, trial), time.time())
+
+    def reported(self, number: int, epoch: int, metrics: dict[str, float]) -> None:
+        self.journal.write("report", trial=number, epoch=epoch, metrics=metrics)
+        self.tracker.report(self.journal.trials[number].id, epoch, metrics, time.time())
+
+    def ended(self, number: int, state: str, reason: str) -> None:
+        trial = self.journal.trials[number]
+        if trial.ended:
+            return
+        self.journal.write("end", trial=number, state=state, reason=reason)
+        self.tracker.end_trial(trial.id, state, reason, self.results.best_metrics(trial))
+        self.board.ended(trial)
+
+
+class JournalSearcher(Searcher):
+    """Gives Ray the trials that an earlier launch left, then new points; all of them journaled before they start."""
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__()
+        self._desk = desk
+        self._left = [trial for trial in desk.journal.trials.values() if not trial.ended]
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:  # type: ignore[override]
+        plan, journal = self._desk.plan, self._desk.journal
+        if self._left:
+            trial = self._left.pop(0)
+        elif len(journal.trials) < plan.trials:
+            number = len(journal.trials)
+            point = plan.defaults if number == 0 else suggest(plan.sweep, number, journal.trials)
+            journal.write("point", trial=number, point=point)
+            trial = journal.trials[number]
+        else:
+            return Searcher.FINISHED
+        self._desk.started(trial)
+        experiment = refused = None
+        try:
+            experiment = plan.experiment(trial.point).model_dump_json()
+        except UserError as error:
+            refused = str(error)  # values that do not fit together: the trial says so in its first result
+        return {
+            NUMBER: trial.number,
+            "experiment": experiment,
+            "refused": refused,
+            "resume_from": _newest(trial),
+        }
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """The recorder tells the journal, and the journal is all that the sampler looks at."""
+
+
+class Recorder(Callback):
+    """Ray's events -> the desk."""
+
+    def __init__(self, desk: Desk, scheduler: TrialScheduler) -> None:
+        self._desk, self._scheduler = desk, scheduler
+
+    def on_trial_result(
+        self, iteration: int, trials: list[RayTrial], trial: RayTrial, result: dict[str, Any], **info: Any
+    ) -> None:
+        if result["state"] == "running":
+            metrics = {key: float(result[key]) for key in result["reported"]}
+            self._desk.reported(trial.config[NUMBER], int(result["epoch"]), metrics)
+        self._desk.board.refresh()
+
+    def on_checkpoint(
+        self, iteration: int, trials: list[RayTrial], trial: RayTrial, checkpoint: Any, **info: Any
+    ) -> None:
+        number = trial.config[NUMBER]
+        epoch = int(trial.last_result["epoch"])
+        self._desk.journal.write("checkpoint", trial=number, epoch=epoch, path=checkpoint.path)
+
+    def on_trial_complete(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
+        result, number = trial.last_result, trial.config[NUMBER]
+        if result.get("state") in ("infeasible", "failed"):
+            self._desk.ended(number, result["state"], result["reason"])
+            if "traceback" in result:
+                (self._desk.journal.folder / f"trial-{number:04d}.traceback.txt").write_text(result["traceback"])
+        elif result.get("epoch", 0) >= self._desk.plan.epochs:
+            self._desk.ended(number, "finished", "")
+        elif isinstance(self._scheduler, SeededASHA) and number in self._scheduler.reasons:
+            self._desk.ended(number, "stopped", self._scheduler.reasons[number])
+
+    def on_trial_error(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
+        self._desk.ended(trial.config[NUMBER], "failed", f"its worker was lost {LOST_RETRIES + 1} times")
+
+    def on_step_end(self, iteration: int, trials: list[RayTrial], **info: Any) -> None:
+        self._desk.board.refresh()
+
+
+def launch(plan: Plan, journal: Journal, board: Board) -> tuple[Results, TrackingSummary]:
+    """Runs what the journal has not ended yet; the journal is open and carries the header of the sweep."""
+    sweep = plan.sweep
+    tracker = Tracker(sweep.tracking, sweep.name, journal.header["launch"])
+    desk = Desk(plan, journal, tracker, board)
+    tracker.open({"sweep": sweep.name, "goal": sweep.goal}, {"sweep.json": sweep.model_dump_json(indent=2)})
+    board.start(journal.trials)
+    try:
+        with _local_ray(plan):
+            _fit(plan, desk)
+    finally:
+        board.stop()
+        results = Results(sweep, tuple(journal.trials.values()))
+        results.write(sweep.folder / "results.csv")
+        best = {} if results.best is None else results.best_metrics(results.best)
+        state = "finished" if journal.complete else "interrupted"
+        patience = SECONDS_FOR_TRACKING if journal.complete else SECONDS_FOR_TRACKING_INTERRUPTED
+        summary = tracker.close(state, best, {"results.csv": results.table.to_csv(index=False)}, patience)
+    return results, summary
+
+
+def header(plan: Plan) -> dict[str, Any]:
+    """The first event of a journal."""
+    return {
+        "launch": uuid.uuid4().hex,
+        "trials": plan.trials,
+        "sweep": plan.sweep.model_dump(mode="json"),
+        "versions": {"ray": ray.__version__, "python": platform.python_version()},
+    }
+
+
+def _fit(plan: Plan, desk: Desk) -> None:
+    sweep, journal = plan.sweep, desk.journal
+    scheduler: TrialScheduler = FIFOScheduler()
+    if sweep.scheduler.name == "asha":
+        scheduler = SeededASHA(sweep, plan.epochs)
+        scheduler.replay(journal.trials.values())
+    remaining = plan.trials - sum(trial.ended for trial in journal.trials.values())
+    attempts = len(list(sweep.folder.glob("launch-*"))) + 1
+    resources = {"cpu": sweep.resources.cpu, "gpu": sweep.resources.gpu}
+    tuner = tune.Tuner(
+        tune.with_resources(RetrievalTrainable, resources),
+        tune_config=TuneConfig(
+            search_alg=JournalSearcher(desk),
+            scheduler=scheduler,
+            num_samples=remaining,
+            max_concurrent_trials=sweep.budget.concurrent,
+            time_budget_s=None if sweep.budget.hours is None else sweep.budget.hours * 3600,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: f"trial-{trial.config[NUMBER]:04d}",
+        ),
+        run_config=RunConfig(
+            name=f"launch-{attempts}",
+            storage_path=str(sweep.folder),
+            verbose=0,
+            callbacks=[Recorder(desk, scheduler)],
+            failure_config=FailureConfig(max_failures=LOST_RETRIES),
+            checkpoint_config=CheckpointConfig(
+                num_to_keep=1,  # the best; Ray keeps the latest beside it
+                checkpoint_score_attribute=sweep.objective.metric,
+                checkpoint_score_order=sweep.objective.mode,
+            ),
+        ),
+    )
+    with _terminate_as_interrupt():
+        tuner.fit()
+
+
+@contextlib.contextmanager
+def _local_ray(plan: Plan) -> Iterator[None]:
+    """A Ray of this sweep's own on loopback, gone with all its processes and files when the block ends."""
+    sweep = plan.sweep
+    os.environ["RAY_AUTH_MODE"] = "token"
+    os.environ["RAY_AUTH_TOKEN"] = uuid.uuid4().hex
+    # threads that wait must not spin: trials share the cores
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    os.environ["OMP_NUM_THREADS"] = str(sweep.resources.cpu)
+    _remove_stale_sessions()
+    # a socket's path has room for about 100 characters
+    folder = Path(tempfile.mkdtemp(prefix=f"rt-{os.getpid()}-"))
+    try:
+        ray.init(
+            num_cpus=sweep.resources.cpu * sweep.budget.concurrent,
+            _node_ip_address="127.0.0.1",
+            _temp_dir=str(folder),
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            configure_logging=True,
+        )
+        yield
+    finally:
+        ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_stale_sessions() -> None:
+    """Folders of drivers that were killed before they could tidy up."""
+    for folder in Path(tempfile.gettempdir()).glob("rt-*-*"):
+        pid = folder.name.split("-")[1]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _terminate_as_interrupt() -> Iterator[None]:
+    """SIGTERM ends the sweep as Ctrl-C does: Ray's own handler would abort the process."""
+    before = signal.getsignal(signal.SIGTERM)
+    signal.signal(signal.SIGTERM, lambda number, frame: os.kill(os.getpid(), signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _newest(trial: Trial) -> str | None:
+    """The latest checkpoint of the trial that is still on disk."""
+    for epoch in sorted(trial.checkpoints, reverse=True):
+        if Path(trial.checkpoints[epoch]).is_dir():
+            return trial.checkpoints[epoch]
+    return None
+
+
+def _logarithms(plan: Plan, trial: Trial) -> dict[str, float]:
+    """log10 of what is searched on a log scale: MLflow's axes are linear."""
+    return {
+        f"log10/{key}": math.log10(trial.point[key])  # type: ignore[arg-type]
+        for key, distribution in plan.sweep.distributions.items()
+        if getattr(distribution, "log", False)
+    }

@@ -1,0 +1,109 @@
+"""What the commands print: the plan before, the standing during, the ranking after."""
+
+import math
+
+import numpy as np
+
+from trainables.composition import compose
+from trainables.data import LabelledImages
+from trainables.errors import UserError
+from trainables.evaluation import pixel_embeddings, retrieval_metrics
+from trainables.registry import build_dataset
+from trainables.training import train_and_validation
+from tuner.board import Board
+from tuner.journal import FILE, Journal, Trial, running
+from tuner.plan import Plan
+from tuner.results import Results
+from tuner.sweep import Sweep
+
+SHOWN = 10
+
+
+def plan_lines(plan: Plan) -> list[str]:
+    """Everything that is known before launch."""
+    sweep = plan.sweep
+    lines = [f"{sweep.name}: {sweep.goal}"]
+    lines.append(f"{plan.trials} trials of at most {plan.epochs} epochs, {sweep.search.sampler}, "
+                 f"{sweep.scheduler.name}, {sweep.budget.concurrent} at a time")  # fmt: skip
+    lines.append(f"objective {sweep.objective.metric} ({sweep.objective.mode}) on {sweep.validation.fraction:g} "
+                 "of the train classes, held out")  # fmt: skip
+    for key, distribution in sweep.distributions.items():
+        lines.append(f"  {key}: {distribution}, preset {plan.defaults[key]}")
+    lines += [f"warning: {warning}" for warning in plan.warnings]
+    return [*lines, "every part composes; nothing was launched"]
+
+
+def status_lines(sweep: Sweep) -> list[str]:
+    """Where the sweep in the folder stands."""
+    if not (sweep.folder / FILE).is_file():
+        raise UserError(f"there is no sweep {sweep.name!r} in {sweep.folder}")
+    journal = Journal.read(sweep.folder)
+    results = Results(sweep, tuple(journal.trials.values()))
+    planned = int(journal.header["trials"])
+    epochs = compose(sweep.fixed()).experience.max_iter
+    board = Board(sweep, planned, epochs, [])
+    board.follow(journal.trials)
+    state = "running" if running(sweep.folder) else "finished" if journal.complete else "interrupted"
+    return [f"{sweep.name} is {state}: {board.summary()}", *ranking(results)]
+
+
+def ranking(results: Results, shown: int = SHOWN) -> list[str]:
+    """The best trials as a table of fixed columns."""
+    metric = results.sweep.objective.metric
+    short = [".".join(key.split(",")[0].split(".")[-2:]) for key in results.sweep.space]
+    rows = [["rank", "trial", "state", "epochs", metric, "best epoch", *short]]
+    for place, trial in enumerate(results.ranked[:shown], start=1):
+        best = trial.best(metric, results.sweep.objective.mode)
+        value = ["-", "-"] if best is None else [f"{best[1]:.4f}", str(best[0])]
+        point = [f"{number:.4g}" if isinstance(number, float) else str(number) for number in trial.point.values()]
+        rows.append([str(place), trial.id, trial.state, str(max(trial.reports, default=0)), *value, *point])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+
+
+def closing_lines(plan: Plan, results: Results, file: str) -> list[str]:
+    """The ranking, where the defaults stand, the floor, how to repeat the winner, how to look further."""
+    best = results.best
+    lines = ["", *ranking(results), ""]
+    if best is None:
+        return [*lines, "no trial has a value yet"]
+    metric = plan.sweep.objective.metric
+    values = [results.value(trial) for trial in results.trials if not math.isnan(results.value(trial))]
+    states = {state: sum(trial.state == state for trial in results.trials) for state in ("finished", "stopped")}
+    place = results.place(0)
+    defaults = (
+        "no value"
+        if place is None
+        else f"{results.value(_trial(results, 0)):.4f}, place {place} of {len(results.trials)}"
+    )
+    floor = pixel_floor(plan)
+    lines += [
+        f"best {metric} {results.value(best):.4f} (trial {best.id}); median trial {float(np.median(values)):.4f}",
+        f"the presets (trial 0000): {defaults}",
+        f"raw pixels on the same images: {metric} {floor[metric.removeprefix('val/')]:.4f}",
+        f"{states['finished']} trials finished, {states['stopped']} stopped early; "
+        f"{sum(len(trial.reports) for trial in results.trials)} epochs of {plan.trials * plan.epochs}",
+        "a best validation value is chosen from many and flatters: confirm it over fresh seeds before you trust it",
+        "",
+        "repeat the best trial alone:",
+        f"  .venv/bin/{results.command(best)}",
+        "look at every trial in MLflow:",
+        f"  .venv/bin/roadmap-tune ui {file}",
+    ]
+    return lines
+
+
+def pixel_floor(plan: Plan) -> dict[str, float]:
+    """The metrics of raw pixels on the images that the trials are validated on."""
+    _, split = train_and_validation(plan.base, build_dataset(plan.base).train())
+    assert split is not None, "a sweep always validates"
+    pixels = pixel_embeddings(_pixels(split.query))
+    return retrieval_metrics(pixels, split.query.labels, ks=plan.base.dataset.ks)
+
+
+def _pixels(images: LabelledImages) -> np.ndarray:
+    return np.stack([images.source[int(row)].permute(1, 2, 0).numpy() for row in images.rows])
+
+
+def _trial(results: Results, number: int) -> Trial:
+    return next(trial for trial in results.trials if trial.number == number)

@@ -1,0 +1,331 @@
+"""Every trial in MLflow: the only file that knows it.
+
+One parent run a launch, one child run a trial. The sweep puts what happened into a queue and goes on; a thread of
+its own writes. MLflow being slow, down or full never stops a sweep: what could not be written is counted and said.
+MLflow is imported in that thread: it takes seconds, and no trial ever needs it.
+"""
+
+import logging
+import math
+import os
+import queue
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlparse
+
+from trainables.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from mlflow.entities import Metric
+    from mlflow.tracking import MlflowClient
+
+log = logging.getLogger("tuner.tracking")
+
+TRIAL, LAUNCH, STATE, REASON = "trial_id", "launch_id", "state", "stop_reason"
+PARENT, NAME = "mlflow.parentRunId", "mlflow.runName"
+METRICS_A_BATCH, PARAMS_A_BATCH, TAGS_A_BATCH, PARAM_LENGTH = 1000, 100, 100, 6000
+SCHEMES = ("sqlite", "postgresql", "mysql", "http", "https")
+STATUS = {"finished": "FINISHED", "stopped": "KILLED", "interrupted": "KILLED"}  # any other state: FAILED
+ATTEMPTS, SECONDS_BETWEEN = 4, 0.5
+
+
+@dataclass(frozen=True)
+class TrackingSummary:
+    """What became of the writes."""
+
+    written: int
+    failed: int
+    first_error: str
+
+
+@dataclass
+class _Run:
+    run_id: str
+    last_step: int = -1
+    open: bool = True
+
+
+@dataclass(frozen=True)
+class _Report:
+    trial_id: str
+    epoch: int
+    metrics: dict[str, float]
+    at: float
+
+
+@dataclass
+class _State:
+    """What the writing thread knows; nobody else touches it."""
+
+    client: "MlflowClient | None" = None
+    experiment_id: str = ""
+    parent: str = ""
+    runs: dict[str, _Run] = field(default_factory=dict)
+
+
+class Tracker:
+    """Writes one launch of a sweep. Every method returns at once but `close`; none raises what MLflow raises."""
+
+    def __init__(self, uri: str, experiment: str, launch_id: str) -> None:
+        self._uri, self._experiment, self._launch_id = uri, experiment, launch_id
+        self._jobs: queue.Queue[Callable[[], None] | _Report | None] = queue.Queue()
+        self._state = _State()
+        self._written = self._failed = 0
+        self._first_error = ""
+        self._abandoned = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
+
+    def open(self, tags: Mapping[str, str], artifacts: Mapping[str, str]) -> None:
+        """The parent run: found by its launch id on resume, else made."""
+        self._thread.start()
+        self._jobs.put(lambda: self._open(dict(tags), dict(artifacts)))
+
+    def start_trial(self, trial_id: str, params: Mapping[str, object], tags: Mapping[str, str]) -> None:
+        """The child run: found by its trial id on resume, else made."""
+        self._jobs.put(lambda: self._start_trial(trial_id, dict(params), dict(tags)))
+
+    def report(self, trial_id: str, epoch: int, metrics: Mapping[str, float], at: float) -> None:
+        """One epoch's metrics at unix time `at`; a step that the run has already is not written twice."""
+        self._jobs.put(_Report(trial_id, epoch, dict(metrics), at))
+
+    def end_trial(self, trial_id: str, state: str, reason: str, best: Mapping[str, float]) -> None:
+        self._jobs.put(lambda: self._end_trial(trial_id, state, reason, dict(best)))
+
+    def close(
+        self, state: str, best: Mapping[str, float], artifacts: Mapping[str, str], timeout_s: float
+    ) -> TrackingSummary:
+        """Writes what waits, for at most `timeout_s`; runs that have not ended are closed as interrupted."""
+        self._jobs.put(lambda: self._close(state, dict(best), dict(artifacts)))
+        self._jobs.put(None)
+        self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            self._abandoned.set()
+            waiting = self._jobs.qsize()
+            self._failed += waiting
+            self._first_error = self._first_error or f"not answered within {timeout_s:g} s"
+        return TrackingSummary(self._written, self._failed, self._first_error)
+
+    # -- in the writing thread ------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while True:
+            job = self._jobs.get()
+            held: list[_Report] = []
+            while isinstance(job, _Report):
+                held.append(job)
+                try:
+                    job = self._jobs.get_nowait()
+                except queue.Empty:
+                    break
+            if held:
+                self._attempt(lambda held=held: self._write_reports(held))  # type: ignore[misc]
+            if job is None:
+                return
+            if not isinstance(job, _Report):
+                self._attempt(job)
+
+    def _attempt(self, job: Callable[[], None]) -> None:
+        for attempt in range(ATTEMPTS):
+            try:
+                job()
+                self._written += 1
+                return
+            except Exception as error:  # whatever MLflow raises, the sweep goes on
+                text = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+                if attempt + 1 < ATTEMPTS and not self._abandoned.is_set():
+                    time.sleep(SECONDS_BETWEEN * 2**attempt)
+        self._failed += 1
+        if not self._first_error:
+            self._first_error = text
+            log.warning("MLflow at %s: %s; the sweep goes on", safe(self._uri), text)
+
+    def _open(self, tags: dict[str, str], artifacts: dict[str, str]) -> None:
+        client = self._client()
+        found = self._search(f"tags.{LAUNCH} = '{self._launch_id}' and tags.kind = 'sweep'")
+        if found:
+            self._state.parent = found[0].info.run_id
+            client.update_run(self._state.parent, status="RUNNING")
+        else:
+            given = {**tags, LAUNCH: self._launch_id, "kind": "sweep", NAME: self._experiment}
+            self._state.parent = client.create_run(self._state.experiment_id, tags=given).info.run_id
+        for run in self._search(f"tags.`{PARENT}` = '{self._state.parent}'"):
+            steps = client.get_metric_history(run.info.run_id, "epoch")
+            last = max((metric.step for metric in steps), default=-1)
+            self._state.runs[run.data.tags[TRIAL]] = _Run(run.info.run_id, last, open=False)
+        self._write_artifacts(artifacts)
+
+    def _start_trial(self, trial_id: str, params: dict[str, object], tags: dict[str, str]) -> None:
+        from mlflow.entities import Param, RunTag
+
+        client = self._client()
+        known = self._state.runs.get(trial_id)
+        if known is not None:
+            known.open = True
+            client.update_run(known.run_id, status="RUNNING")
+            client.log_batch(known.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+            return
+        given = {
+            **tags,
+            TRIAL: trial_id,
+            LAUNCH: self._launch_id,
+            PARENT: self._state.parent,
+            NAME: f"trial {trial_id}",
+        }
+        run_id = client.create_run(self._state.experiment_id, tags={**given, "kind": "trial"}).info.run_id
+        self._state.runs[trial_id] = _Run(run_id)
+        written = [Param(name(key), _clipped(str(value))) for key, value in params.items()]
+        for first in range(0, len(written), PARAMS_A_BATCH):
+            client.log_batch(run_id, params=written[first : first + PARAMS_A_BATCH])
+
+    def _write_reports(self, reports: Sequence[_Report]) -> None:
+        by_trial: dict[str, list[_Report]] = {}
+        for report in reports:
+            by_trial.setdefault(report.trial_id, []).append(report)
+        for trial_id, own in by_trial.items():
+            run = self._state.runs[trial_id]
+            new = [report for report in own if report.epoch > run.last_step]
+            metrics = [metric for report in new for metric in _metrics(report)]
+            for first in range(0, len(metrics), METRICS_A_BATCH):
+                self._client().log_batch(run.run_id, metrics=metrics[first : first + METRICS_A_BATCH])
+            run.last_step = max([run.last_step, *(report.epoch for report in new)])
+
+    def _end_trial(self, trial_id: str, state: str, reason: str, best: dict[str, float]) -> None:
+        self._end(self._state.runs[trial_id], state, reason, best)
+
+    def _close(self, state: str, best: dict[str, float], artifacts: dict[str, str]) -> None:
+        for run in self._state.runs.values():
+            if run.open:
+                self._end(run, "interrupted", "interrupted", {})
+        self._end(_Run(self._state.parent), state, "", best)
+        self._write_artifacts(artifacts)
+
+    def _end(self, run: _Run, state: str, reason: str, best: dict[str, float]) -> None:
+        from mlflow.entities import Metric, RunTag
+
+        now = int(time.time() * 1000)
+        metrics = [Metric(f"best/{name(key)}", value, now, 0) for key, value in best.items()]
+        tags = [RunTag(STATE, state), RunTag(REASON, reason or state)]
+        self._client().log_batch(run.run_id, metrics=metrics, tags=tags)
+        self._client().set_terminated(run.run_id, status=STATUS.get(state, "FAILED"))
+        run.open = False
+
+    def _write_artifacts(self, artifacts: Mapping[str, str]) -> None:
+        for file, text in artifacts.items():
+            self._client().log_text(self._state.parent, text, file)
+
+    def _search(self, condition: str) -> "list[Any]":
+        found: list[Any] = []
+        token = None
+        while True:
+            page = self._client().search_runs([self._state.experiment_id], condition, page_token=token, max_results=500)
+            found += page
+            token = page.token
+            if not token:
+                return found
+
+    def _client(self) -> "MlflowClient":
+        if self._state.client is None:
+            client, experiment_id = _connect(self._uri, self._experiment)
+            self._state.experiment_id, self._state.client = experiment_id, client
+        return self._state.client
+
+
+def _connect(uri: str, experiment: str) -> "tuple[MlflowClient, str]":
+    for noisy in ("alembic", "mlflow.store.db.utils", "mlflow"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    from mlflow.tracking import MlflowClient
+
+    file = sqlite_file(uri)
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    client = MlflowClient(tracking_uri=_absolute(uri))
+    found = client.get_experiment_by_name(experiment)
+    if found is not None:
+        if found.lifecycle_stage == "deleted":
+            client.restore_experiment(found.experiment_id)
+        return client, str(found.experiment_id)
+    place = None if file is None else (file.parent / "artifacts" / experiment).resolve().as_uri()
+    return client, str(client.create_experiment(experiment, artifact_location=place))
+
+
+def _metrics(report: _Report) -> "list[Metric]":
+    from mlflow.entities import Metric
+
+    at = int(report.at * 1000)
+    values = {"epoch": float(report.epoch), **report.metrics}
+    return [Metric(name(key), value, at, report.epoch) for key, value in values.items() if not math.isinf(value)]
+
+
+def name(key: str) -> str:
+    """A key as MLflow allows it: letters, digits, _ - . / : and space."""
+    return re.sub(r"[^\w\-./: ]", "_", key)
+
+
+def _clipped(value: str) -> str:
+    return value if len(value) <= PARAM_LENGTH else value[: PARAM_LENGTH - 4] + " ..."
+
+
+def safe(uri: str) -> str:
+    """The address without a password."""
+    return re.sub(r"//[^/@]*@", "//***@", uri)
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """The file of a sqlite store; None for any other address."""
+    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+
+
+def _absolute(uri: str) -> str:
+    file = sqlite_file(uri)
+    return uri if file is None else f"sqlite:///{file.expanduser().resolve()}"
+
+
+def check(uri: str) -> None:
+    """UserError for an address that cannot take a sweep; creates nothing."""
+    scheme = uri.partition(":")[0].partition("+")[0]
+    if scheme not in SCHEMES:
+        raise unknown("tracking scheme", scheme, SCHEMES, where=f"tracking={safe(uri)}")
+    file = sqlite_file(uri)
+    if scheme == "sqlite" and file is None:
+        raise UserError(f"tracking={uri!r}: a sqlite store is written sqlite:///PATH")
+    if file is not None:
+        existing = next(folder for folder in file.expanduser().absolute().parents if folder.exists())
+        if not os.access(existing, os.W_OK):
+            raise UserError(f"tracking={uri!r}: {existing} cannot be written to")
+    if scheme in ("http", "https"):
+        parts = urlparse(uri)
+        port = parts.port or (443 if scheme == "https" else 80)
+        try:
+            socket.create_connection((parts.hostname or "", port), timeout=5).close()
+        except OSError as error:
+            raise UserError(f"tracking={safe(uri)}: no server answers ({error})") from None
+
+
+def server(uri: str, host: str, port: int) -> tuple[list[str], dict[str, str]]:
+    """The command and the environment of an MLflow UI on this store, as lean as it goes."""
+    import sys
+
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", _absolute(uri)]
+    command += ["--host", host, "--port", str(port), "--workers", "1"]
+    return command, {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+
+
+def links(uri: str, experiment: str, host: str, port: int) -> dict[str, str]:
+    """Direct pages of one sweep: its runs as a table, and the best trials side by side."""
+    import json
+    from urllib.parse import quote
+
+    client, experiment_id = _connect(uri, experiment)
+    base = f"http://{host}:{port}/#"
+    runs = client.search_runs([experiment_id], "tags.kind = 'trial'", max_results=50)
+    ids = quote(json.dumps([run.info.run_id for run in runs], separators=(",", ":")))
+    return {
+        "runs": f"{base}/experiments/{experiment_id}/runs?workflowType=machine_learning",
+        "compare": f"{base}/compare-runs?runs={ids}&experiments={quote(json.dumps([experiment_id]))}",
+    }
