@@ -41,13 +41,13 @@ class ScoreLoss(nn.Module):
 
 def _sup_step(loss: str, tau: float, rho: float, delta: float | None, offset: float | None, start: float) -> Step:
     """The checked step. delta None has no middle piece; offset None makes it continuous at delta."""
-    tau = settings.positive(loss, "tau", tau)
-    rho = settings.at_least_zero(loss, "rho", rho)
-    delta = 0.0 if delta is None else settings.at_least_zero(loss, "delta", delta)
-    start = settings.at_least_zero(loss, "start", start)
+    tau = settings.number(loss, "tau", tau, above=0)
+    rho = settings.number(loss, "rho", rho, least=0)
+    delta = 0.0 if delta is None else settings.number(loss, "delta", delta, least=0)
+    start = settings.number(loss, "start", start, least=0)
     if offset is None:
         offset = start + 1 / (1 + math.exp(-min(delta / tau, CLAMP)))
-    return Step(tau, rho, delta, settings.at_least_zero(loss, "offset", offset), start)
+    return Step(tau, rho, delta, settings.number(loss, "offset", offset, least=0), start)
 
 
 class SupAP(ScoreLoss):
@@ -81,7 +81,7 @@ class SmoothAP(ScoreLoss):
     """1 - mean AP with sigma(t / tau) for every comparison (Brown et al., ECCV 2020, eq. 6). UserError: tau <= 0."""
 
     def __init__(self, tau: float = 0.01) -> None:
-        step = Step(settings.positive("SmoothAP", "tau", tau))
+        step = Step(settings.number("SmoothAP", "tau", tau, above=0))
         super().__init__(partial(average_precision_loss, step=step, smooth_positives=True), tau=tau)
 
 
@@ -144,11 +144,11 @@ class ROADMAP(ScoreLoss):
         step = _sup_step("ROADMAP", tau, rho, delta, offset, start)
         terms = (
             (
-                settings.at_least_zero("ROADMAP", "calibration_weight", calibration_weight),
+                settings.number("ROADMAP", "calibration_weight", calibration_weight, least=0),
                 _calibration("ROADMAP", pos_margin, neg_margin),
             ),
             (
-                settings.at_least_zero("ROADMAP", "ap_weight", ap_weight),
+                settings.number("ROADMAP", "ap_weight", ap_weight, least=0),
                 partial(average_precision_loss, step=step, smooth_positives=False),
             ),
         )

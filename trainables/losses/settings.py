@@ -6,26 +6,15 @@ from numbers import Integral, Real
 from trainables.errors import UserError
 
 
-def number(loss: str, name: str, value: object) -> float:
-    """A finite number; a bool is not one."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
-        raise UserError(f"{loss}: {name} must be a finite number, not {value!r}")
-    return float(value)
-
-
-def positive(loss: str, name: str, value: object) -> float:
-    """A finite number > 0."""
-    checked = number(loss, name, value)
-    if checked <= 0:
-        raise UserError(f"{loss}: {name} must be > 0, not {value!r}")
-    return checked
-
-
-def at_least_zero(loss: str, name: str, value: object) -> float:
-    """A finite number >= 0."""
-    checked = number(loss, name, value)
-    if checked < 0:
-        raise UserError(f"{loss}: {name} must be >= 0, not {value!r}")
+def number(
+    loss: str, name: str, value: object, *, above: float | None = None, least: float | None = None
+) -> float:
+    """A finite number, > above or >= least where they are given; a bool is not one."""
+    low = f" > {above:g}" if above is not None else f" >= {least:g}" if least is not None else ""
+    finite = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    checked = float(value) if finite else math.nan  # type: ignore[arg-type]
+    if not finite or (above is not None and checked <= above) or (least is not None and checked < least):
+        raise UserError(f"{loss}: {name} must be a finite number{low}, not {value!r}")
     return checked
 
 
