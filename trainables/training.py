@@ -194,9 +194,10 @@ class Training:
         if changed is not None:
             raise UserError(f"{path} belongs to another experiment: {changed}")
         self.net.load_state_dict(state["model"])
-        for name, targets in (("optimizers", self.optimizers), ("schedulers", self.schedulers)):
-            for target, saved in zip(targets, state[name], strict=True):
-                target.load_state_dict(saved)
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        for scheduler, saved in zip(self.schedulers, state["schedulers"], strict=True):
+            scheduler.load_state_dict(saved)
         self._step.scaler.load_state_dict(state["scaler"])
         self.sampler.load_state_dict(state["sampler"])
         self.finished_epochs, self.best = state["epoch"], state["best"]

@@ -1,8 +1,7 @@
 """ASHA as Ray has it, with brackets chosen by the sweep's seed and rungs that outlive the driver."""
 
 from collections.abc import Iterable
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from ray.tune.experiment import Trial as RayTrial
@@ -23,6 +22,13 @@ def rungs(grace: int, reduction: float, epochs: int) -> list[int]:
         found.append(int(np.ceil(rung)))
         rung *= reduction
     return found
+
+
+class _Named:
+    """All that a rung wants of a trial."""
+
+    def __init__(self, number: int) -> None:
+        self.trial_id = number
 
 
 class SeededASHA(AsyncHyperBandScheduler):
@@ -60,8 +66,8 @@ class SeededASHA(AsyncHyperBandScheduler):
         if epoch >= self._max_t:
             return TrialScheduler.STOP
         bracket = self._brackets[self._bracket_of(number)]
-        cutoffs = {rung: bracket.cutoff(recorded) for rung, recorded in bracket._rungs}
-        decision = bracket.on_result(SimpleNamespace(trial_id=number), epoch, self._metric_op * value)
+        cutoffs = {rung: cast(float, bracket.cutoff(recorded)) for rung, recorded in bracket._rungs}
+        decision = bracket.on_result(cast(RayTrial, _Named(number)), epoch, self._metric_op * value)
         if decision == TrialScheduler.STOP:
             rung = max(rung for rung in cutoffs if rung <= epoch)
             sign = "<" if self._metric_op > 0 else ">"
@@ -70,6 +76,7 @@ class SeededASHA(AsyncHyperBandScheduler):
 
     def replay(self, trials: Iterable[Trial]) -> None:
         """Fills the rungs with what an earlier launch of the same sweep reported."""
+        assert self._metric is not None
         for trial in trials:
             for epoch, value in trial.scores(self._metric).items():
                 self.judge(trial.number, epoch, value)

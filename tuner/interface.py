@@ -4,22 +4,22 @@ import socket
 import subprocess
 
 from trainables.errors import UserError
-from tuner import tracking
+from tuner import store, tracking
 from tuner.sweep import Sweep
 
 
 def serve(sweep: Sweep, host: str, port: int) -> int:
     """Serves until Ctrl-C; UserError where the port is taken or there is nothing to show yet."""
     if sweep.tracking.startswith("http"):
-        print(f"the runs of {sweep.name} are on {tracking.safe(sweep.tracking)}")
+        print(f"the runs of {sweep.name} are on {store.safe(sweep.tracking)}")
         return 0
     check_port(host, port)
-    file = tracking.sqlite_file(sweep.tracking)
+    file = store.sqlite_file(sweep.tracking)
     if file is not None and not file.exists():
         raise UserError(f"there is no {file} yet: `roadmap-tune run` makes it")
     for name, link in tracking.links(sweep.tracking, sweep.name, host, port).items():
         print(f"{name:8} {link}", flush=True)
-    command, environment = tracking.server(sweep.tracking, host, port)
+    command, environment = store.server(sweep.tracking, host, port)
     process = subprocess.Popen(command, env=environment)
     try:
         return process.wait()

@@ -8,7 +8,7 @@ from trainables.composition import compose, preset
 from trainables.errors import UserError, unknown
 from trainables.experiment import Experiment
 from trainables.registry import build_dataset
-from tuner import space, tracking
+from tuner import space, store
 from tuner.search import planned_trials
 from tuner.space import Choice, Point
 from tuner.sweep import Sweep
@@ -64,7 +64,7 @@ def make_plan(sweep: Sweep) -> Plan:
         raise UserError(
             f"scheduler.grace={sweep.scheduler.grace} is past the last epoch: experience.max_iter={plan.epochs}"
         )
-    tracking.check(sweep.tracking)
+    store.check(sweep.tracking)
     return plan
 
 

@@ -1,23 +1,15 @@
 """A Plan on Ray Tune, from launch to results. Every event goes through the journal first, then to who listens."""
 
 import contextlib
-import logging
 import math
 import os
 import platform
-import shutil
 import signal
-import tempfile
 import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
-os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
 from ray import tune
@@ -28,6 +20,7 @@ from ray.tune.search import Searcher
 
 from trainables.errors import UserError
 from trainables.trainable import RetrievalTrainable
+from tuner import cluster
 from tuner.asha import NUMBER, SeededASHA
 from tuner.board import Board
 from tuner.journal import Journal, Trial
@@ -47,6 +40,10 @@ class Desk:
     def __init__(self, plan: Plan, journal: Journal, tracker: Tracker, board: Board) -> None:
         self.plan, self.journal, self.tracker, self.board = plan, journal, tracker, board
         self.results = Results(plan.sweep, ())
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Ray pickles its callbacks for a restore of its own; a sweep is resumed from its journal instead."""
+        return {}
 
     def started(self, trial: Trial) -> None:
         self.tracker.start_trial(trial.id, trial.point, {"host": platform.node()})
@@ -101,6 +98,13 @@ class JournalSearcher(Searcher):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """The recorder tells the journal, and the journal is all that the sampler looks at."""
 
+    def save(self, checkpoint_path: str) -> None:
+        """Ray wants a file; there is no state beside the journal to put in it."""
+        Path(checkpoint_path).touch()
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing was saved."""
+
 
 class Recorder(Callback):
     """Ray's events -> the desk."""
@@ -149,7 +153,7 @@ def launch(plan: Plan, journal: Journal, board: Board) -> tuple[Results, Trackin
     tracker.open({"sweep": sweep.name, "goal": sweep.goal}, {"sweep.json": sweep.model_dump_json(indent=2)})
     board.start(journal.trials)
     try:
-        with _local_ray(plan):
+        with cluster.local_ray(sweep):
             _fit(plan, desk)
     finally:
         board.stop()
@@ -207,42 +211,6 @@ def _fit(plan: Plan, desk: Desk) -> None:
     )
     with _terminate_as_interrupt():
         tuner.fit()
-
-
-@contextlib.contextmanager
-def _local_ray(plan: Plan) -> Iterator[None]:
-    """A Ray of this sweep's own on loopback, gone with all its processes and files when the block ends."""
-    sweep = plan.sweep
-    os.environ["RAY_AUTH_MODE"] = "token"
-    os.environ["RAY_AUTH_TOKEN"] = uuid.uuid4().hex
-    # threads that wait must not spin: trials share the cores
-    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-    os.environ["OMP_NUM_THREADS"] = str(sweep.resources.cpu)
-    _remove_stale_sessions()
-    # a socket's path has room for about 100 characters
-    folder = Path(tempfile.mkdtemp(prefix=f"rt-{os.getpid()}-"))
-    try:
-        ray.init(
-            num_cpus=sweep.resources.cpu * sweep.budget.concurrent,
-            _node_ip_address="127.0.0.1",
-            _temp_dir=str(folder),
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            configure_logging=True,
-        )
-        yield
-    finally:
-        ray.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _remove_stale_sessions() -> None:
-    """Folders of drivers that were killed before they could tidy up."""
-    for folder in Path(tempfile.gettempdir()).glob("rt-*-*"):
-        pid = folder.name.split("-")[1]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager

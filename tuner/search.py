@@ -69,8 +69,7 @@ def tpe_point(sweep: Sweep, number: int, trials: Mapping[int, Trial]) -> Point:
     sampler = optuna.samplers.TPESampler(
         seed=seed, multivariate=True, constant_liar=True, n_startup_trials=sweep.search.startup
     )
-    direction = "maximize" if sweep.objective.mode == "max" else "minimize"
-    study = optuna.create_study(direction=direction, sampler=sampler)
+    study = optuna.create_study(direction="maximize" if sweep.objective.mode == "max" else "minimize", sampler=sampler)
     study.add_trials(told)
     params = study.ask(distributions).params
     return {key: _plain(params[key]) for key in distributions}

@@ -8,6 +8,7 @@ from typing import IO
 
 from trainables.console import Bars
 from trainables.errors import UserError
+from tuner import cluster
 from tuner.board import Board
 from tuner.journal import FILE, Journal, running
 from tuner.plan import Plan, make_plan, prepare_data
@@ -33,6 +34,7 @@ def run_plan(
     stream = stream or sys.stderr
     with Bars(stream) as bars:
         prepare_data(plan, bars.update)
+    cluster.prepare_environment(plan.sweep)
     from tuner import asha, runner
 
     if fresh:

@@ -5,21 +5,19 @@ its own writes. MLflow being slow, down or full never stops a sweep: what could 
 MLflow is imported in that thread: it takes seconds, and no trial ever needs it.
 """
 
+import json
 import logging
 import math
-import os
 import queue
 import re
-import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlparse
+from urllib.parse import quote
 
-from trainables.errors import UserError, unknown
+from tuner import store
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -30,7 +28,6 @@ log = logging.getLogger("tuner.tracking")
 TRIAL, LAUNCH, STATE, REASON = "trial_id", "launch_id", "state", "stop_reason"
 PARENT, NAME = "mlflow.parentRunId", "mlflow.runName"
 METRICS_A_BATCH, PARAMS_A_BATCH, TAGS_A_BATCH, PARAM_LENGTH = 1000, 100, 100, 6000
-SCHEMES = ("sqlite", "postgresql", "mysql", "http", "https")
 STATUS = {"finished": "FINISHED", "stopped": "KILLED", "interrupted": "KILLED"}  # any other state: FAILED
 ATTEMPTS, SECONDS_BETWEEN = 4, 0.5
 
@@ -143,7 +140,7 @@ class Tracker:
         self._failed += 1
         if not self._first_error:
             self._first_error = text
-            log.warning("MLflow at %s: %s; the sweep goes on", safe(self._uri), text)
+            log.warning("MLflow at %s: %s; the sweep goes on", store.safe(self._uri), text)
 
     def _open(self, tags: dict[str, str], artifacts: dict[str, str]) -> None:
         client = self._client()
@@ -241,10 +238,10 @@ def _connect(uri: str, experiment: str) -> "tuple[MlflowClient, str]":
         logging.getLogger(noisy).setLevel(logging.ERROR)
     from mlflow.tracking import MlflowClient
 
-    file = sqlite_file(uri)
+    file = store.sqlite_file(uri)
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
-    client = MlflowClient(tracking_uri=_absolute(uri))
+    client = MlflowClient(tracking_uri=store.absolute(uri))
     found = client.get_experiment_by_name(experiment)
     if found is not None:
         if found.lifecycle_stage == "deleted":
@@ -271,56 +268,8 @@ def _clipped(value: str) -> str:
     return value if len(value) <= PARAM_LENGTH else value[: PARAM_LENGTH - 4] + " ..."
 
 
-def safe(uri: str) -> str:
-    """The address without a password."""
-    return re.sub(r"//[^/@]*@", "//***@", uri)
-
-
-def sqlite_file(uri: str) -> Path | None:
-    """The file of a sqlite store; None for any other address."""
-    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
-
-
-def _absolute(uri: str) -> str:
-    file = sqlite_file(uri)
-    return uri if file is None else f"sqlite:///{file.expanduser().resolve()}"
-
-
-def check(uri: str) -> None:
-    """UserError for an address that cannot take a sweep; creates nothing."""
-    scheme = uri.partition(":")[0].partition("+")[0]
-    if scheme not in SCHEMES:
-        raise unknown("tracking scheme", scheme, SCHEMES, where=f"tracking={safe(uri)}")
-    file = sqlite_file(uri)
-    if scheme == "sqlite" and file is None:
-        raise UserError(f"tracking={uri!r}: a sqlite store is written sqlite:///PATH")
-    if file is not None:
-        existing = next(folder for folder in file.expanduser().absolute().parents if folder.exists())
-        if not os.access(existing, os.W_OK):
-            raise UserError(f"tracking={uri!r}: {existing} cannot be written to")
-    if scheme in ("http", "https"):
-        parts = urlparse(uri)
-        port = parts.port or (443 if scheme == "https" else 80)
-        try:
-            socket.create_connection((parts.hostname or "", port), timeout=5).close()
-        except OSError as error:
-            raise UserError(f"tracking={safe(uri)}: no server answers ({error})") from None
-
-
-def server(uri: str, host: str, port: int) -> tuple[list[str], dict[str, str]]:
-    """The command and the environment of an MLflow UI on this store, as lean as it goes."""
-    import sys
-
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", _absolute(uri)]
-    command += ["--host", host, "--port", str(port), "--workers", "1"]
-    return command, {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-
-
 def links(uri: str, experiment: str, host: str, port: int) -> dict[str, str]:
     """Direct pages of one sweep: its runs as a table, and the best trials side by side."""
-    import json
-    from urllib.parse import quote
-
     client, experiment_id = _connect(uri, experiment)
     base = f"http://{host}:{port}/#"
     runs = client.search_runs([experiment_id], "tags.kind = 'trial'", max_results=50)

@@ -27,7 +27,7 @@ def data_root() -> Path:
 
 
 class Emoji:
-    """data_dir: the folder that holds `emoji/` (None: `data_root()`). split_seed: which classes are train, which test."""
+    """data_dir: the folder that holds `emoji/` (None: `data_root()`). split_seed: which classes are test."""
 
     def __init__(self, data_dir: str | None = None, split_seed: int = 0) -> None:
         if isinstance(split_seed, bool) or not isinstance(split_seed, int) or split_seed < 0:

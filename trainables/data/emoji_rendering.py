@@ -12,7 +12,7 @@ SMALLEST_SPREAD = 2.0  # standard deviation below which a picture is constant
 
 
 def render(svg: str) -> np.ndarray | None:
-    """uint8 (64, 64, 3): rendered at twice the size, cropped to its opaque pixels, centred; None if nothing is drawn."""
+    """uint8 (64, 64, 3): rendered at twice the size, cropped, centred; None if nothing is drawn."""
     import resvg_py
 
     try:

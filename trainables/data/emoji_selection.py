@@ -96,7 +96,7 @@ def _wanted(label: str, category: str, codepoint: str) -> bool:
 
 
 def _bodies(icons: Mapping[str, Any]) -> dict[str, str]:
-    """SVG bodies by name. An alias without a transformation is its parent's drawing; others are no drawing of theirs."""
+    """SVG bodies by name. An alias without a transformation is its parent's drawing; others are left out."""
     bodies = {name: str(icon["body"]) for name, icon in icons["icons"].items() if not icon.get("hidden")}
     for name, alias in icons.get("aliases", {}).items():
         seen = {name}

@@ -24,7 +24,7 @@ class BatchedImages(Dataset[Batch]):
     def __init__(self, images: LabelledImages, transform: BatchTransform) -> None:
         self._images, self._transform = images, transform
 
-    def __getitem__(self, item: Item) -> Batch:  # type: ignore[override]
+    def __getitem__(self, item: Item) -> Batch:
         seed, positions = item
         rows = self._images.rows[list(positions)]
         with _seeded(seed):

@@ -26,7 +26,7 @@ class MPerClassSampler:
             )
         array = np.asarray(labels)
         order = np.argsort(array, kind="stable")
-        starts = np.flatnonzero(np.diff(array[order], prepend=array[order[0]] - 1)) if len(array) else []
+        starts = np.flatnonzero(np.diff(array[order])) + 1
         self._images = [images for images in np.split(order, starts) if len(images) >= samples_per_class]
         self._classes_per_batch = batch_size // samples_per_class
         self._per_class = samples_per_class

@@ -1,5 +1,7 @@
 """Four convolution blocks: the smallest backbone that learns retrieval, for laptops, tests and first sweeps."""
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
@@ -14,9 +16,7 @@ class Conv4(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         channels = (3, *WIDTHS)
-        self.blocks = nn.Sequential(
-            *(_block(before, after) for before, after in zip(channels[:-1], channels[1:], strict=True))
-        )
+        self.blocks = nn.Sequential(*(_block(before, after) for before, after in itertools.pairwise(channels)))
         # a quarter less time on CPU than the default layout
         self.to(memory_format=torch.channels_last)
 

@@ -114,7 +114,7 @@ def _backbone(name: str, pooling: str, pretrained: bool) -> tuple[nn.Module, int
         where = "; model.kwargs.weights takes a local file instead" if pretrained else ""
         raise UserError(f"backbone {name!r} cannot be built: {told}{where}") from error
     width = backbone(torch.zeros(1, 3, *_input_size(backbone))).shape[-1] if own else backbone.num_features
-    return backbone, int(width)
+    return backbone, int(width)  # type: ignore[arg-type]
 
 
 def _input_size(backbone: nn.Module) -> tuple[int, int]:
@@ -127,10 +127,10 @@ def _load_weights(backbone: nn.Module, file: Path) -> None:
     if file.suffix == ".safetensors":
         from safetensors.torch import load_file
 
-        state = load_file(file)
+        state: dict[str, Any] = load_file(file)
     else:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    state = state.get("state_dict", state)
+        read = torch.load(file, map_location="cpu", weights_only=True)
+        state = read.get("state_dict", read)
     own = backbone.state_dict()
     extra = [key for key in state if key not in own and key.split(".")[0] not in ("fc", "classifier", "head")]
     missing = [key for key in own if key not in state]

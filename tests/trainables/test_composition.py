@@ -1,0 +1,91 @@
+"""Overrides -> Experiment: what a user writes is what is trained, or it is refused in one line."""
+
+import pytest
+
+from trainables import compose
+from trainables.composition import groups, preset
+from trainables.errors import UserError
+from trainables.experiment import Experiment
+
+
+def test_the_defaults_are_roadmap_on_emoji() -> None:
+    experiment = compose()
+    assert experiment.dataset.name == "emoji"
+    assert [(term.name, term.weight) for term in experiment.loss] == [("CalibrationLoss", 1.0), ("SupAP", 1.0)]
+    assert experiment.loss[1].kwargs == {"tau": 0.01, "rho": 100.0, "delta": 0.05, "offset": 1.44, "start": 0.5}
+    assert [(part.params, part.kwargs["lr"]) for part in experiment.optimizer] == [("backbone", 3e-4), ("fc", 6e-4)]
+    assert experiment.experience.experiment_name == "emoji"
+
+
+def test_positions_and_names_address_the_same_member() -> None:
+    by_name = compose(["loss.SupAP.tau=0.02", "optimizer.fc.lr=0.5", "loss.CalibrationLoss.weight=0.3"])
+    by_position = compose(["loss.1.kwargs.tau=0.02", "optimizer.1.kwargs.lr=0.5", "loss.0.weight=0.3"])
+    assert by_name == by_position
+    assert by_name.loss[1].kwargs["tau"] == 0.02
+    assert preset("loss.SupAP.tau", []) == preset("loss.1.kwargs.tau", []) == 0.01
+
+
+def test_numbers_are_read_as_people_write_them() -> None:
+    assert compose(["optimizer.backbone.lr=1e-6"]).optimizer[0].kwargs["lr"] == 1e-6
+
+
+def test_settings_that_a_preset_leaves_out_are_checked_by_the_constructor() -> None:
+    assert compose(["optimizer.fc.eps=1e-6"]).optimizer[1].kwargs["eps"] == 1e-6
+
+
+def test_the_environment_in_both_spellings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/somewhere")
+    assert compose(["experience.log_dir=${env:HOME}/runs"]).experience.log_dir == "/somewhere/runs"
+    name = "experience.experiment_name=b_${dataset.sampler.kwargs.batch_size}"
+    assert compose([name, "dataset.sampler.kwargs.batch_size=64"]).experience.experiment_name == "b_64"
+
+
+def test_an_experiment_survives_json_and_cannot_be_changed() -> None:
+    experiment = compose(["model=timm", "loss=smoothap", "optimizer=adam"])
+    assert Experiment.model_validate_json(experiment.model_dump_json()) == experiment
+    with pytest.raises(ValueError, match="frozen"):
+        experiment.experience.seed = 1  # type: ignore[misc]
+
+
+def test_every_preset_of_every_group_composes() -> None:
+    for group, names in groups().items():
+        for name in names:
+            if group != "experience":
+                compose([f"{group}={name}"])
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("loss.SupApp.tau=0.1", "unknown loss 'SupApp', did you mean 'SupAP'"),
+        ("loss=roadmpa", "unknown loss 'roadmpa', did you mean 'roadmap'"),
+        ("dataset=emojis", "unknown dataset 'emojis', did you mean 'emoji'"),
+        ("loss.SupAP.tua=0.1", "unknown setting of SupAP 'tua', did you mean 'tau'"),
+        ("loss.SupAP.tau=-1", "tau must be"),
+        ("loss.SupAP.tau=warm", "'warm'"),
+        ("loss.7.kwargs.tau=1", "loss has 2 members"),
+        ("loss.SupAP.weight=-1", "greater than or equal to 0"),
+        ("optimizer.backbone.lr=-0.1", "Invalid learning rate: -0.1"),
+        ("optimizer.backbone.lr=lots", "lr must be a number, not 'lots'"),
+        ("optimizer.head.lr=1", "unknown optimizer 'head'"),
+        ("experience.max_itr=3", "did you mean 'experience.max_iter'"),
+        ("experience.max_iter=lots", "experience.max_iter='lots'"),
+        ("experience.max_iter=0", "experience.max_iter=0"),
+        ("experience.kfold=4", "kfold and split go together"),
+        ("modle=conv4", "unknown configuration group 'modle', did you mean 'model'"),
+        ("model.kwargs.backbone_name=resnet5", "unknown backbone 'resnet5'"),
+        ("model.kwargs.pooling=men", "unknown pooling 'men'"),
+        ("model.kwargs.weights=/nowhere.pth", "there is no file '/nowhere.pth'"),
+        ("dataset.sampler.kwargs.batch_size=30", "no multiple of samples_per_class"),
+        ("transform.train.RandomResizedCrop.size=0", "size must be a whole number"),
+        ("experience.log_dir=${env:NO_SUCH_NAME}", "NO_SUCH_NAME"),
+        ("no equals sign", "an override is KEY=VALUE"),
+        ("~loss", "one value for one key"),
+        ("loss.SupAP.tau=0.1,0.2", "one value for one key"),
+    ],
+)
+def test_mistakes_are_refused_in_one_line(override: str, said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        compose([override])
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)

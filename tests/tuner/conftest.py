@@ -1,0 +1,37 @@
+"""A small sweep over the tests' data set."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tuner.sweep import Sweep, load_sweep
+
+WRITTEN = {
+    "name": "small",
+    "goal": "find out whether the tests pass",
+    "train": ["dataset.sampler.kwargs.batch_size=16", "experience.max_iter=4"],
+    "space": {
+        "loss.SupAP.tau": {"loguniform": [0.001, 0.1]},
+        "loss.CalibrationLoss.weight": {"uniform": [0.0, 2.0]},
+        "optimizer.backbone.lr": {"loguniform": [0.0001, 0.01]},
+    },
+    "search": {"trials": 6, "startup": 3, "seed": 1},
+    "scheduler": {"name": "asha", "grace": 1, "reduction": 2},
+    "validation": {"fraction": 0.34},
+}
+
+
+@pytest.fixture
+def sweep_file(tmp_path: Path, tiny_emoji: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A sweep file whose results and store lie in tmp_path."""
+    monkeypatch.setenv("ROADMAP_TUNE_DATA", str(tiny_emoji))
+    written = {**WRITTEN, "storage": str(tmp_path / "runs"), "tracking": f"sqlite:///{tmp_path}/mlruns/mlflow.db"}
+    file = tmp_path / "small.yaml"
+    file.write_text(yaml.safe_dump(written))
+    return file
+
+
+@pytest.fixture
+def sweep(sweep_file: Path) -> Sweep:
+    return load_sweep(sweep_file)

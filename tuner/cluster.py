@@ -1,0 +1,67 @@
+"""The Ray that a sweep runs on: here, one of its own on loopback that begins and ends with it."""
+
+import contextlib
+import logging
+import os
+import shutil
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from tuner.sweep import Sweep
+
+FOLDER = "rt"  # prefix of the session folders; short, since a socket's path has room for about 100 characters
+
+
+def prepare_environment(sweep: Sweep) -> None:
+    """What Ray and its workers read from the environment; Ray reads some of it when it is imported."""
+    # threads that wait must not spin: trials share the cores
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    os.environ["OMP_NUM_THREADS"] = str(sweep.resources.cpu)
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    # every epoch is checkpointed on purpose
+    os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
+    if "ray" not in sys.modules:
+        # a token of this sweep's own, in no file: others on the machine cannot submit to it
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ["RAY_AUTH_TOKEN"] = uuid.uuid4().hex
+
+
+@contextlib.contextmanager
+def local_ray(sweep: Sweep) -> Iterator[None]:
+    """A Ray with room for the sweep's concurrent trials, gone with its processes and files when the block ends.
+
+    A Ray that the caller has connected to already is used as it is, and left as it was.
+    """
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    _remove_stale_sessions()
+    folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER}-{os.getpid()}-"))
+    try:
+        ray.init(
+            num_cpus=sweep.resources.cpu * sweep.budget.concurrent,
+            _node_ip_address="127.0.0.1",
+            _temp_dir=str(folder),
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+        yield
+    finally:
+        ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_stale_sessions() -> None:
+    """Folders of drivers that were killed before they could tidy up."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER}-*-*"):
+        pid = folder.name.split("-")[1]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,56 @@
+"""Addresses of MLflow stores: what is valid, what they mean, how a server on one is started."""
+
+import os
+import re
+import socket
+import sys
+from pathlib import Path
+from urllib.parse import urlparse
+
+from trainables.errors import UserError, unknown
+
+SCHEMES = ("sqlite", "postgresql", "mysql", "http", "https")
+
+
+def safe(uri: str) -> str:
+    """The address without a password."""
+    return re.sub(r"//[^/@]*@", "//***@", uri)
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """The file of a sqlite store; None for any other address."""
+    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+
+
+def absolute(uri: str) -> str:
+    """The address with a sqlite file's whole path, the same from every folder."""
+    file = sqlite_file(uri)
+    return uri if file is None else f"sqlite:///{file.expanduser().resolve()}"
+
+
+def check(uri: str) -> None:
+    """UserError for an address that cannot take a sweep; creates nothing."""
+    scheme = uri.partition(":")[0].partition("+")[0]
+    if scheme not in SCHEMES:
+        raise unknown("tracking scheme", scheme, SCHEMES, where=f"tracking={safe(uri)}")
+    file = sqlite_file(uri)
+    if scheme == "sqlite" and file is None:
+        raise UserError(f"tracking={uri!r}: a sqlite store is written sqlite:///PATH")
+    if file is not None:
+        existing = next(folder for folder in file.expanduser().absolute().parents if folder.exists())
+        if not os.access(existing, os.W_OK):
+            raise UserError(f"tracking={uri!r}: {existing} cannot be written to")
+    if scheme in ("http", "https"):
+        parts = urlparse(uri)
+        port = parts.port or (443 if scheme == "https" else 80)
+        try:
+            socket.create_connection((parts.hostname or "", port), timeout=5).close()
+        except OSError as error:
+            raise UserError(f"tracking={safe(uri)}: no server answers ({error})") from None
+
+
+def server(uri: str, host: str, port: int) -> tuple[list[str], dict[str, str]]:
+    """The command and the environment of an MLflow UI on this store, as lean as it goes."""
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", absolute(uri)]
+    command += ["--host", host, "--port", str(port), "--workers", "1"]
+    return command, {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
