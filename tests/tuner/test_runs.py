@@ -1,0 +1,187 @@
+"""Whole sweeps on a real Ray, by the command: finished, interrupted, killed, resumed."""
+
+import json
+import os
+import re
+import shlex
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tuner.journal import FILE, Journal
+
+pytestmark = pytest.mark.slow
+COMMAND = [sys.executable, "-m", "tuner", "run"]
+
+
+def start(sweep_file: Path, *more: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [*COMMAND, str(sweep_file), *more],
+        cwd=sweep_file.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(process: "subprocess.Popen[str]", seconds: float = 240) -> str:
+    output, _ = process.communicate(timeout=seconds)
+    return output
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "it never came"
+        time.sleep(0.1)
+
+
+def reports(folder: Path) -> int:
+    file = folder / FILE
+    return file.read_text().count('"report"') if file.exists() else 0
+
+
+def left_behind(pid: int) -> list[str]:
+    """Processes of the sweep that outlive it: Ray's, by the session folder named after the driver."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            line = " ".join(process.cmdline())
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+        if f"rt-{pid}-" in line and process.status() != psutil.STATUS_ZOMBIE:
+            found.append(line[:100])
+    return found
+
+
+def mlflow_runs(folder: Path) -> dict[str, list[tuple[str, str]]]:
+    """trial id -> (status, stop reason) of each of its runs, the parent under ""."""
+    connection = sqlite3.connect(folder / "mlruns" / "mlflow.db")
+    runs = dict(connection.execute("select run_uuid, status from runs"))
+    tags: dict[str, dict[str, str]] = {}
+    for run, key, value in connection.execute("select run_uuid, key, value from tags"):
+        tags.setdefault(run, {})[key] = value
+    connection.close()
+    found: dict[str, list[tuple[str, str]]] = {}
+    for run, status in runs.items():
+        own = tags.get(run, {})
+        found.setdefault(own.get("trial_id", ""), []).append((status, own.get("stop_reason", "")))
+    return found
+
+
+def assert_whole(folder: Path, trials: int) -> None:
+    """Every planned trial ended once, in the journal and in MLflow; every epoch of it is in MLflow once."""
+    journal = Journal.read(folder / "runs" / "small")
+    assert sorted(journal.trials) == list(range(trials)) and journal.complete
+    runs = mlflow_runs(folder)
+    assert {key: len(value) for key, value in runs.items()} == {"": 1, **{f"{n:04d}": 1 for n in range(trials)}}
+    assert runs[""][0][0] == "FINISHED"
+    connection = sqlite3.connect(folder / "mlruns" / "mlflow.db")
+    steps = connection.execute(
+        "select t.value, count(*), count(distinct m.step) from metrics m join tags t on t.run_uuid = m.run_uuid"
+        " and t.key = 'trial_id' where m.key = 'val/map_at_r' group by t.value"
+    ).fetchall()
+    connection.close()
+    for trial_id, count, distinct in steps:
+        assert count == distinct == len(journal.trials[int(trial_id)].reports)
+
+
+@pytest.fixture(scope="module")
+def _module_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("sweeps")
+
+
+def test_a_sweep_from_start_to_repeat(sweep_file: Path, tmp_path: Path) -> None:
+    process = start(sweep_file)
+    output = finish(process)
+    assert process.returncode == 0, output
+    assert not left_behind(process.pid)
+    assert_whole(tmp_path, 6)
+    journal = Journal.read(tmp_path / "runs" / "small")
+    assert journal.trials[0].point["loss.SupAP.tau"] == 0.01
+    runs = mlflow_runs(tmp_path)
+    for trial in journal.trials.values():
+        status, reason = runs[trial.id][0]
+        assert status == ("FINISHED" if trial.state == "finished" else "KILLED")
+        assert reason == (trial.reason or trial.state)
+    for said in ("rank", "the presets (trial 0000)", "raw pixels", "roadmap-tune ui"):
+        assert said in output
+    assert "Traceback" not in output
+
+    best = re.search(r"best val/map_at_r \S+ \(trial (\d+)\)", output)
+    command = re.search(r"roadmap-train (.*)", output)
+    assert best is not None and command is not None
+    overrides = [*shlex.split(command[1]), f"experience.log_dir={tmp_path}/alone"]
+    subprocess.run([sys.executable, "-m", "trainables", *overrides], check=True, capture_output=True, cwd=tmp_path)
+    alone = [json.loads(line) for line in next(tmp_path.glob("alone/*/reports.jsonl")).read_text().splitlines()]
+    for report in alone[: len(journal.trials[int(best[1])].reports)]:
+        told = journal.trials[int(best[1])].reports[report["epoch"]]
+        assert {k: v for k, v in told.items() if not k.startswith("time/")} == {
+            k: v for k, v in report.items() if not k.startswith("time/") and k != "epoch"
+        }
+
+    again = start(sweep_file)
+    assert "is finished" in finish(again) and again.returncode == 2
+    status = subprocess.run(
+        [sys.executable, "-m", "tuner", "status", str(sweep_file)], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert status.returncode == 0 and "small is finished" in status.stdout
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_and_resumed(sweep_file: Path, tmp_path: Path, how: signal.Signals) -> None:
+    folder = tmp_path / "runs" / "small"
+    process = start(sweep_file, "--set", "train=[dataset.sampler.kwargs.batch_size=16, experience.max_iter=12]")
+    wait_for(lambda: reports(folder) >= 8)
+    began = time.monotonic()
+    process.send_signal(how)
+    output = finish(process, 30)
+    assert time.monotonic() - began < 10
+    assert process.returncode == 130 and "--resume" in output and "Traceback" not in output
+    assert not left_behind(process.pid)
+    before = Journal.read(folder)
+    assert not before.complete
+    refused = start(sweep_file, "--set", "train=[dataset.sampler.kwargs.batch_size=16, experience.max_iter=12]")
+    assert "was interrupted" in finish(refused) and refused.returncode == 2
+    resumed = start(
+        sweep_file, "--resume", "--set", "train=[dataset.sampler.kwargs.batch_size=16, experience.max_iter=12]"
+    )
+    output = finish(resumed)
+    assert resumed.returncode == 0, output
+    assert_whole(tmp_path, 6)
+    after = Journal.read(folder)
+    for number, trial in before.trials.items():
+        assert after.trials[number].point == trial.point
+        assert trial.reports.items() <= after.trials[number].reports.items() or trial.state == "running"
+
+
+def test_killed_and_resumed(sweep_file: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "small"
+    process = start(sweep_file)
+    wait_for(lambda: reports(folder) >= 5)
+    os.kill(process.pid, signal.SIGKILL)
+    finish(process)
+    wait_for(lambda: not left_behind(process.pid), 30)
+    resumed = start(sweep_file, "--resume")
+    output = finish(resumed)
+    assert resumed.returncode == 0, output
+    assert_whole(tmp_path, 6)
+
+
+def test_a_diverging_trial_is_infeasible_and_the_sweep_goes_on(sweep_file: Path, tmp_path: Path) -> None:
+    space = "space={optimizer.backbone.lr: {choice: [0.001, 1.0e+30]}}"
+    process = start(sweep_file, "--set", space, "--set", "search.trials=4", "--set", "search.sampler=grid")
+    output = finish(process)
+    assert process.returncode == 0, output
+    trials = Journal.read(tmp_path / "runs" / "small").trials
+    diverged = [trial for trial in trials.values() if trial.point["optimizer.backbone.lr"] == 1e30]
+    assert diverged and all(trial.state == "infeasible" and "diverged" in trial.reason for trial in diverged)
+    assert mlflow_runs(tmp_path)[diverged[0].id][0][0] == "FAILED"
