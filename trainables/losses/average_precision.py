@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from trainables.losses.positives import Block, Positives
-from trainables.losses.scores import Pairs
+from trainables.losses.scores import Pairs, Slope
 
 CLAMP = 50.0
 """The bound on sigma's argument; beyond it sigma has no gradient."""
@@ -102,7 +102,7 @@ def _precision(block: Block, step: Step, smooth_positives: bool, wanted: bool) -
 
 def average_precision_loss(
     scores: Tensor, pairs: Pairs, wanted: bool, *, step: Step, smooth_positives: bool
-) -> tuple[Tensor, Tensor | None]:
+) -> tuple[Tensor, Slope | None]:
     """1 - mean AP over the queries with a positive, 0 if there are none: a Formula.
 
     smooth_positives: a positive's rank among the positives is 1 + sum of sigma over the others (SmoothAP); else the
@@ -117,4 +117,4 @@ def average_precision_loss(
         if gradient is not None and slope is not None:
             gradient[block.rows] = slope.div_(-len(positives.sizes))
     queries = len(positives.sizes)
-    return (1 - total / queries if queries else total), gradient
+    return (1 - total / queries if queries else total), None if gradient is None else Slope(gradient)

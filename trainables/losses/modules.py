@@ -9,12 +9,13 @@ from it alone, and a query without a positive there is left out of the average p
 import math
 from functools import partial
 
+import torch
 from torch import Tensor, nn
 
 from trainables.losses import settings
 from trainables.losses.average_precision import CLAMP, Step, average_precision_loss
 from trainables.losses.contrast import calibration
-from trainables.losses.scores import Formula, Pairs, score_loss
+from trainables.losses.scores import Formula, Pairs, Slope, score_loss
 
 
 class ScoreLoss(nn.Module):
@@ -110,16 +111,25 @@ def _calibration(loss: str, pos_margin: float, neg_margin: float) -> Formula:
 
 def _weighted(
     scores: Tensor, pairs: Pairs, wanted: bool, *, terms: tuple[tuple[float, Formula], ...]
-) -> tuple[Tensor, Tensor | None]:
+) -> tuple[Tensor, Slope | None]:
     """The weighted sum of formulas on one similarity product; a term of weight 0 is not computed."""
-    value, gradient = scores.new_zeros(()), scores.new_zeros(scores.shape) if wanted else None
+    value, slope = scores.new_zeros(()), None
     for weight, formula in terms:
         if weight:
-            term, slope = formula(scores, pairs, wanted)
+            term, more = formula(scores, pairs, wanted)
             value = value + weight * term
-            if gradient is not None and slope is not None:
-                gradient.add_(slope, alpha=weight)
-    return value, gradient
+            slope = _add(slope, weight, more)
+    return value, Slope(torch.zeros_like(scores)) if wanted and slope is None else slope
+
+
+def _add(slope: Slope | None, weight: float, more: Slope | None) -> Slope | None:
+    """slope + weight * more, in place; the slope that has no lengths comes last."""
+    if more is None:
+        return slope
+    scaled = Slope(*(None if part is None else part.mul_(weight) for part in more))
+    if slope is None:
+        return scaled
+    return Slope(slope.scores.add_(scaled.scores), slope.length, slope.ref_length)
 
 
 class ROADMAP(ScoreLoss):

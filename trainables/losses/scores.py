@@ -4,7 +4,7 @@ A formula knows its own gradient: it maps the scores (Q, M) of Q queries against
 on the scores). So only the gradient on the embeddings is kept for the backward pass, nothing of size Q x M.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -24,8 +24,22 @@ class Pairs(NamedTuple):
         return self.labels[:, None] == self.ref_labels[None, :]
 
 
-Formula = Callable[[Tensor, Pairs, bool], tuple[Tensor, Tensor | None]]
-"""(scores (Q, M), pairs, wanted) -> (scalar value, its gradient on the scores (Q, M), or None if not wanted)."""
+class Slope(NamedTuple):
+    """A loss's gradient on the scores, and what it takes off along the embeddings themselves."""
+
+    scores: Tensor  # (Q, M)
+    length: Tensor | None = None  # (Q,) for a loss that normalises: the gradient along each query, to be removed
+    ref_length: Tensor | None = None  # (M,) the same along each reference
+
+
+Formula = Callable[[Tensor, Pairs, bool], tuple[Tensor, Slope | None]]
+"""(scores (Q, M), pairs, wanted) -> (scalar value, its gradient or None where it is not wanted)."""
+
+
+def tangential(scores: Tensor, gradient: Tensor) -> Slope:
+    """The gradient through a normalisation of the embeddings: e_i . sum_j g_ij e_j = sum_j g_ij s_ij is taken off."""
+    along = scores * gradient
+    return Slope(gradient, along.sum(1), along.sum(0))
 
 
 class _ScoreLoss(torch.autograd.Function):
@@ -34,17 +48,9 @@ class _ScoreLoss(torch.autograd.Function):
         ctx: Any, embeddings: Tensor, references: Tensor | None, formula: Formula, pairs: Pairs, wanted: bool
     ) -> Tensor:
         others = embeddings if references is None else references
-        value, gradient = formula(embeddings @ others.T, pairs, wanted)
-        if gradient is None:
-            return value
-        if references is None:  # s_ij and s_ji are one number: one product instead of two
-            kept = ((gradient + gradient.T) @ embeddings, None)
-        else:
-            kept = (
-                gradient @ references if ctx.needs_input_grad[0] else None,
-                gradient.T @ embeddings if ctx.needs_input_grad[1] else None,
-            )
-        ctx.save_for_backward(*kept)
+        value, slope = formula(embeddings @ others.T, pairs, wanted)
+        if slope is not None:
+            ctx.save_for_backward(*_on_embeddings(slope, embeddings, references, ctx.needs_input_grad))
         return value
 
     @staticmethod
@@ -54,6 +60,23 @@ class _ScoreLoss(torch.autograd.Function):
         return (*scaled, None, None, None)
 
 
+def _on_embeddings(
+    slope: Slope, embeddings: Tensor, references: Tensor | None, needed: Sequence[bool]
+) -> tuple[Tensor | None, Tensor | None]:
+    gradient, length, ref_length = slope
+    if references is None:  # s_ij and s_ji are one number: one product instead of two
+        both = None if length is None or ref_length is None else length + ref_length
+        return _without((gradient + gradient.T) @ embeddings, both, embeddings), None
+    return (
+        _without(gradient @ references, length, embeddings) if needed[0] else None,
+        _without(gradient.T @ embeddings, ref_length, references) if needed[1] else None,
+    )
+
+
+def _without(gradient: Tensor, length: Tensor | None, embeddings: Tensor) -> Tensor:
+    return gradient if length is None else gradient.addcmul_(length[:, None], embeddings, value=-1)
+
+
 def score_loss(
     formula: Formula, embeddings: Tensor, labels: Tensor, ref_emb: Tensor | None, ref_labels: Tensor | None
 ) -> Tensor:
@@ -61,7 +84,7 @@ def score_loss(
 
     embeddings (B, D) and ref_emb (M, D) are L2-normalised; labels (B,), ref_labels (M,). Without ref_emb the batch
     is its own reference; any ref_emb, also one of B rows, is a memory. Half precision is computed in float32.
-    TypeError: ref_emb without ref_labels or the reverse, embeddings that are not floating point, shapes that differ.
+    TypeError: ref_emb without ref_labels or the reverse, embeddings not floating point, shapes that differ.
     """
     if (ref_emb is None) != (ref_labels is None):
         raise TypeError("ref_emb and ref_labels are given together or not at all")
@@ -78,9 +101,10 @@ def score_loss(
         dtype = torch.promote_types(dtype, ref_emb.dtype)
         ref_emb = ref_emb.to(device=device, dtype=dtype)
     inputs = embeddings.to(dtype), ref_emb
-    wanted = torch.is_grad_enabled() and any(i is not None and i.requires_grad for i in inputs)
+    wanted = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in inputs)
     with torch.autocast(device.type, enabled=False):
-        return _ScoreLoss.apply(*inputs, formula, pairs, wanted)
+        loss: Tensor = _ScoreLoss.apply(*inputs, formula, pairs, wanted)
+    return loss
 
 
 def _check_shapes(name: str, embeddings: Tensor, labels_name: str, labels: Tensor) -> None:
