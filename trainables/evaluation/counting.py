@@ -67,30 +67,19 @@ def _highest(scores: Tensor, low: Tensor) -> Tensor:
 
 
 def _at_least(scores: Tensor, *thresholds: Tensor) -> list[Tensor]:
-    """(a, c), several (a, P), the first the lowest -> (a, P) int32 each: the row's scores >= the threshold."""
+    """(a, c), several (a, P) -> (a, P) int32 each: the row's scores >= the threshold."""
     if thresholds[0].shape[1] > SORT_ABOVE:
         rising = scores.sort(dim=1).values.contiguous()
         below = [torch.searchsorted(rising, bounds, out_int32=True) for bounds in thresholds]
         return [scores.shape[1] - count for count in below]
-    counts = [torch.zeros(bounds.shape, dtype=torch.int32, device=scores.device) for bounds in thresholds]
-    reached = (scores.amax(1, keepdim=True) >= thresholds[0]).T.contiguous()
-    # Neighbours in memory: only then are comparisons with a turned tile vectorised.
-    turned = [bounds.T.contiguous() for bounds in thresholds]
-    for p, some in enumerate(reached):
-        rows = some.nonzero().flatten()
-        if 2 * len(rows) > len(scores):
-            for bounds, count in zip(turned, counts, strict=True):
-                count[:, p] = _reaching(scores, bounds[p])
-        elif len(rows):
-            part = _take(scores, rows)
-            for bounds, count in zip(turned, counts, strict=True):
-                count[rows, p] = _reaching(part, bounds[p][rows])
+    counts = [torch.empty(bounds.shape, dtype=torch.int32, device=scores.device) for bounds in thresholds]
+    # Comparing into floats is vectorised, and their sum is exact up to 2^24 columns.
+    flags = torch.empty_like(scores)
+    for bounds, count in zip(thresholds, counts, strict=True):
+        # Neighbours in memory: only then are comparisons with a turned tile vectorised as well.
+        for p, bound in enumerate(bounds.T.contiguous()):
+            count[:, p] = torch.ge(scores, bound[:, None], out=flags).sum(1)
     return counts
-
-
-def _reaching(scores: Tensor, bounds: Tensor) -> Tensor:
-    """(a, c), (a,) -> (a,) int32. Comparing into floats is vectorised; their sum is exact up to 2^24 columns."""
-    return torch.ge(scores, bounds[:, None], out=torch.empty_like(scores)).sum(1).int()
 
 
 def _take(scores: Tensor, rows: Tensor) -> Tensor:

@@ -19,9 +19,9 @@ _ROWS = 8192
 def unit_rows(embeddings: Embeddings, name: str = "query") -> Tensor:
     """(N, D) of any float type, numpy or torch -> (N, D) float32 of length 1, on the same device.
 
-    The coordinates lie on the grid of multiples of 2^-26. It is finer than float32 rounding of a cosine, and it
-    makes every product of two rows exact in float64: all terms are multiples of 2^-52 and any partial sum stays
-    below 2, so 53 bits suffice in whatever order a matrix product adds. A row of zeros stays zero.
+    The coordinates lie on the grid of multiples of 2^-26. It is finer than float32 rounding of a cosine, and
+    it makes every product of two rows exact in float64: all terms are multiples of 2^-52 and any partial sum
+    stays below 2, so 53 bits suffice in whatever order a matrix product adds. A row of zeros stays zero.
     Raises UserError for an empty or non-finite input or a shape that is not (N, D).
     """
     shape = tuple(embeddings.shape)

@@ -25,8 +25,8 @@ def retrieval_metrics(
 ) -> dict[str, float]:
     """Means over the queries that have a positive, each in [0, 1], and how many queries there were.
 
-    query (N, D), gallery (M, D): any float type, numpy or torch; exact cosine similarity, on the query's device.
-    The labels (N,), (M,) are integers or strings. Without a gallery every query is ranked against the others.
+    query (N, D), gallery (M, D): any float type, numpy or torch; exact cosine similarity, on the device of the
+    query. The labels (N,), (M,) are integers or strings. Without a gallery a query is ranked against the others.
     Keys: recall_at_K for each k of `ks` (it may exceed the gallery), precision_at_1, r_precision, map_at_r
     (Musgrave et al. 2020, A Metric Learning Reality Check, equation 2), with `full_ranking` map and mrr;
     num_queries (all N) and num_lone_queries (of them, those without a positive, left out of the means).
@@ -78,7 +78,7 @@ def per_query_metrics(
 def rank_metrics(
     ranks: Tensor, positives: Tensor, ks: tuple[int, ...], full_ranking: bool
 ) -> dict[str, Tensor]:
-    """The metrics (B,) float64 of ranks (B, P), increasing from 1, padded with 0; positives (B,) counts them."""
+    """(B,) float64 metrics of ranks (B, P), increasing from 1, padded with 0; positives (B,) counts them."""
     first, total = ranks[:, 0], positives.double()
     place = torch.arange(1, ranks.shape[1] + 1, device=ranks.device)
     precision = place / ranks.double().masked_fill(ranks == 0, torch.inf)  # at each positive

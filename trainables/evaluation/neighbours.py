@@ -17,9 +17,9 @@ def nearest_neighbours(
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """The k most similar gallery rows of every query: cosines (N, k), falling, and row numbers (N, k).
 
-    query (N, D), gallery (M, D). Without a gallery the queries are searched and each is left out by its index,
-    so its duplicates stay. Where there are fewer than k others, the rest holds -inf and -1. On a GPU where faiss
-    has one (k up to 2047), else on the CPU. Raises UserError for bad embeddings or k < 1.
+    query (N, D), gallery (M, D). Without a gallery the queries are searched and each is left out by its
+    index, so its duplicates stay. Where there are fewer than k others, the rest holds -inf and -1. On a GPU
+    where faiss has one (k up to 2047), else on the CPU. Raises UserError for bad embeddings or k < 1.
     """
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
         raise UserError(f"k={k!r}: the number of neighbours must be a whole number from 1")

@@ -1,9 +1,9 @@
 """The ranks of the positives, counted and never sorted: all that retrieval metrics need.
 
-rank_i of a query's i-th positive = i + the number of negatives that score at least as much: a tie counts against
-the query. Two products of different shapes round one and the same score to floats an ulp apart, so a float32
-count alone would decide duplicates by chance. Here the float32 product decides only where scores differ by more
-than its error bound; what is nearer is compared in float64, exact on the grid of `unit_rows`.
+rank_i of a query's i-th positive = i + the number of negatives that score at least as much: a tie counts
+against the query. Two products of different shapes round one and the same score to floats an ulp apart, so a
+float32 count alone would decide duplicates by chance. Here the float32 product decides only where scores differ
+by more than its error bound; what is nearer is compared in float64, exact on the grid of `unit_rows`.
 """
 
 import itertools
@@ -40,14 +40,14 @@ def positive_ranks(
     gallery_codes: NDArray[np.int64] | None = None,
     tile: int | None = None,
 ) -> Iterator[Ranks]:
-    """Ranks of each query's positives in the gallery, or in the other queries (it is left out by index) if None.
+    """Ranks of each query's positives in the gallery, or, if None, in the other queries (left out by index).
 
-    query (N, D), gallery (M, D): from `unit_rows`; the codes (N,), (M,): from `class_codes`. Memory beyond these:
-    a sorted copy of them and at most about 200 MiB on the CPU. The result does not depend on `tile`, the edge of
-    a tile of scores, nor on threads or device.
+    query (N, D), gallery (M, D): from `unit_rows`; the codes (N,), (M,): from `class_codes`. Memory beyond
+    these: a sorted copy of them and at most about 200 MiB on the CPU. The result does not depend on `tile`,
+    the edge of a tile of scores, nor on threads or device.
     """
     assert (gallery is None) == (gallery_codes is None)
-    edge = tile or (512 if query.device.type == "cpu" else 4096)
+    edge = tile or (768 if query.device.type == "cpu" else 4096)
     search = _Search.sort(query, query_codes, gallery, gallery_codes)
     if gallery is None and search.padded_size(edge) <= KEPT:
         return _symmetric(search, edge)
@@ -130,7 +130,7 @@ class _Search:
         return out
 
     def _exact(self, begin: int, count: int, codes: NDArray[np.int64], size: int) -> Tensor:
-        """(count, size) float64 scores of `count` rows with their own class, equally many of each of `codes`."""
+        """(count, size) float64 scores of `count` rows with their class, equally many of each of `codes`."""
         dim, share = self.query.shape[1], count // len(codes)
         scores = self.query.new_empty((count, size), dtype=torch.float64)
         together = max(1, _OPERAND // (max(size, share) * dim))
@@ -163,7 +163,7 @@ def _symmetric(search: _Search, edge: int) -> Iterator[Ranks]:
 
 
 def _by_rows(search: _Search, edge: int) -> Iterator[Ranks]:
-    """One block of queries after the other with the whole gallery: for galleries and for very large classes."""
+    """One block of queries after the other with the whole gallery: for galleries and very large classes."""
     begin = 0
     while begin < len(search.query):
         stop = min(begin + edge, len(search.query))
