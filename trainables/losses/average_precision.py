@@ -39,7 +39,7 @@ class Step(NamedTuple):
 def sigma(difference: Tensor, tau: float) -> Tensor:
     """sigma(difference / tau) in place, exactly 0 below the clamp (where it is 2e-22), so without gradient there."""
     difference.div_(tau)
-    functional.threshold_(difference, -CLAMP, -torch.inf)
+    functional.threshold(difference, -CLAMP, -torch.inf, inplace=True)
     return difference.sigmoid_()
 
 

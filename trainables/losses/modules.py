@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 from trainables.losses import settings
 from trainables.losses.average_precision import CLAMP, Step, average_precision_loss
-from trainables.losses.contrast import calibration
+from trainables.losses.binned import Bins, binned_ap_loss
+from trainables.losses.blackbox import black_box_ap_loss
+from trainables.losses.contrast import calibration, pair_loss
 from trainables.losses.scores import Formula, Pairs, Slope, score_loss
 
 
@@ -123,13 +125,16 @@ def _weighted(
 
 
 def _add(slope: Slope | None, weight: float, more: Slope | None) -> Slope | None:
-    """slope + weight * more, in place; the slope that has no lengths comes last."""
+    """slope + weight * more, where a part that is missing counts 0."""
     if more is None:
         return slope
-    scaled = Slope(*(None if part is None else part.mul_(weight) for part in more))
+    more.scores.mul_(weight)
+    lengths = [None if part is None else part * weight for part in more[1:]]
     if slope is None:
-        return scaled
-    return Slope(slope.scores.add_(scaled.scores), slope.length, slope.ref_length)
+        return Slope(more.scores, *lengths)
+    ours = (slope.length, slope.ref_length)
+    summed = (new if old is None else old if new is None else old + new for old, new in zip(ours, lengths, strict=True))
+    return Slope(slope.scores.add_(more.scores), *summed)
 
 
 class ROADMAP(ScoreLoss):
@@ -174,3 +179,58 @@ class ROADMAP(ScoreLoss):
             pos_margin=pos_margin,
             neg_margin=neg_margin,
         )
+
+
+class FastAP(ScoreLoss):
+    """1 - mean AP from a histogram of squared distances (Cakir et al., CVPR 2019), as pytorch-metric-learning's.
+
+    num_bins: bins of 4 / num_bins over the squared distance 0 to 4. The query is no reference of its own; queries
+    without a positive are left out. UserError: num_bins below 1 or not whole.
+    """
+
+    def __init__(self, num_bins: int = 10) -> None:
+        bins = Bins(settings.whole("FastAP", "num_bins", num_bins, least=1) + 1, low=-1.0, high=1.0)
+        super().__init__(partial(binned_ap_loss, bins=bins, count_self=False, normalise=True), num_bins=num_bins)
+
+
+class SoftBinAP(ScoreLoss):
+    """1 - mean AP from nq triangular bins of similarity (Revaud et al., ICCV 2019, arXiv 1906.07589, eq. 4 to 7).
+
+    min, max: the similarity of the last and of the first centre; the end bins are flat beyond them. The query counts
+    among its positives. UserError: nq below 2 or not whole, min not below max.
+    """
+
+    def __init__(self, nq: int = 20, min: float = -1.0, max: float = 1.0) -> None:
+        count = settings.whole("SoftBinAP", "nq", nq, least=2)
+        low = settings.number("SoftBinAP", "min", min)
+        bins = Bins(count, low, settings.number("SoftBinAP", "max", max, above=low))
+        super().__init__(partial(binned_ap_loss, bins=bins, count_self=True, normalise=False), nq=nq, min=min, max=max)
+
+
+class BlackBoxAP(ScoreLoss):
+    """1 - mean AP by exact ranks whose gradient is a finite difference (Rolinek et al., CVPR 2020).
+
+    lambda_: step of the difference; margin: scale of the noise, drawn from torch's default generator at every call,
+    that lowers the positives and raises the negatives. UserError: lambda_ <= 0, margin < 0.
+    """
+
+    def __init__(self, lambda_: float = 4.0, margin: float = 0.02) -> None:
+        super().__init__(
+            partial(
+                black_box_ap_loss,
+                lambda_=settings.number("BlackBoxAP", "lambda_", lambda_, above=0),
+                margin=settings.number("BlackBoxAP", "margin", margin, least=0),
+            ),
+            lambda_=lambda_,
+            margin=margin,
+        )
+
+
+class PairLoss(ScoreLoss):
+    """(sum of 1 - s over positives with s < 1 - 1e-5 + sum of s over negatives with s > margin) / B.
+
+    margin: a cosine similarity. The contrastive baseline of arXiv 2110.01445. UserError: margin outside [-1, 1].
+    """
+
+    def __init__(self, margin: float = 0.5) -> None:
+        super().__init__(partial(pair_loss, margin=settings.similarity("PairLoss", "margin", margin)), margin=margin)

@@ -6,14 +6,13 @@ from numbers import Integral, Real
 from trainables.errors import UserError
 
 
-def number(
-    loss: str, name: str, value: object, *, above: float | None = None, least: float | None = None
-) -> float:
+def number(loss: str, name: str, value: object, *, above: float | None = None, least: float | None = None) -> float:
     """A finite number, > above or >= least where they are given; a bool is not one."""
     low = f" > {above:g}" if above is not None else f" >= {least:g}" if least is not None else ""
-    finite = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-    checked = float(value) if finite else math.nan  # type: ignore[arg-type]
-    if not finite or (above is not None and checked <= above) or (least is not None and checked < least):
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        raise UserError(f"{loss}: {name} must be a finite number{low}, not {value!r}")
+    checked = float(value)
+    if (above is not None and checked <= above) or (least is not None and checked < least):
         raise UserError(f"{loss}: {name} must be a finite number{low}, not {value!r}")
     return checked
 
@@ -28,6 +27,6 @@ def similarity(loss: str, name: str, value: object) -> float:
 
 def whole(loss: str, name: str, value: object, least: int) -> int:
     """A whole number >= least; a bool is not one."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+    if type(value) is bool or not isinstance(value, Integral) or value < least:
         raise UserError(f"{loss}: {name} must be a whole number >= {least}, not {value!r}")
     return int(value)
