@@ -30,7 +30,7 @@ def slow_metrics(
 ) -> list[dict[str, float] | None]:
     """For every query its metrics, or None without a positive. A negative goes before a positive of equal score.
 
-    Scores are rounded to 1e-6 of a cosine, so that equal rows tie whatever the product's rounding.
+    Scores are float64 rounded to 1e-10, so that equal rows tie whatever the product's rounding.
     """
     alone = gallery is None
     others, other_labels = (query, query_labels) if gallery is None else (gallery, gallery_labels)
@@ -42,7 +42,7 @@ def slow_metrics(
 
     result: list[dict[str, float] | None] = []
     for i, row in enumerate(unit(query)):
-        scores = np.round(unit(others) @ row, 6)
+        scores = np.round(unit(others) @ row, 10)
         order = sorted(
             (j for j in range(len(others)) if not (alone and i == j)),
             key=lambda j: (-scores[j], other_labels[j] == query_labels[i]),
