@@ -36,35 +36,42 @@ class Step(NamedTuple):
         return math.isinf(self.delta)
 
 
-def sigma(difference: Tensor, tau: float) -> Tensor:
-    """sigma(difference / tau) in place, exactly 0 below the clamp (where it is 2e-22), so without gradient there."""
-    difference.div_(tau)
-    functional.threshold(difference, -CLAMP, -torch.inf, inplace=True)
-    return difference.sigmoid_()
+def sigma(argument: Tensor) -> Tensor:
+    """In place; exactly 0 below the clamp, where sigma is 2e-22, so that there is no gradient either."""
+    return functional.threshold(argument, -CLAMP, -torch.inf, inplace=True).sigmoid_()
 
 
-def negatives_above(
-    scores: Tensor, positive: Tensor, step: Step, beyond: bool, scratch: tuple[Tensor, Tensor]
-) -> tuple[Tensor, Tensor]:
-    """rank- of one positive of each query, and the step's slope at every reference.
+class _Above(NamedTuple):
+    """How the negatives rank against one positive of each of q queries."""
 
-    scores (q, M) with -inf at the positives; positive (q, 1); beyond: whether any score lies above its positive.
-    -> (q,), (q, M); the slope lies in the scratch and includes the factor tau.
+    rank: Tensor  # (q,) rank-
+    soft: Tensor  # (q, M) tau times the slope of its sigmoid part
+    linear: Tensor | None  # (q, M) 1 where the slope is rho instead, 0 elsewhere; None: nowhere
+    slope: Tensor  # (q,) the sum of the slope over the references
+
+
+def _negatives_above(scores: Tensor, positive: Tensor, step: Step, beyond: bool, scratch: Tensor) -> _Above:
+    """scores (q, M) with -inf at the positives, positive (q, 1); beyond: some score lies above its positive.
+
+    Conditions are floats, 0 or 1: a pass over booleans costs a CPU ten times as much.
     """
-    difference, value = scratch
+    difference, value, linear, above = scratch
     torch.sub(scores, positive, out=difference)
+    soft = sigma(torch.div(difference, step.tau, out=value))
     if not beyond or step.is_sigmoid:
-        soft = sigma(difference, step.tau)
-        return soft.sum(1), torch.addcmul(soft, soft, soft, value=-1, out=value)
-    linear = difference > step.delta
-    value.copy_(difference)
-    soft = sigma(value, step.tau)
-    above = torch.where(linear, difference * step.rho + (step.offset - step.rho * step.delta), soft)
+        rank = soft.sum(1)
+        soft = torch.addcmul(soft, soft, soft, value=-1, out=difference)
+        return _Above(rank, soft, None, soft.sum(1) / step.tau)
+    torch.gt(difference, step.delta, out=linear)
+    count = linear.sum(1)
+    soft.addcmul_(soft, linear, value=-1)
+    rank = soft.sum(1) + (step.offset - step.rho * step.delta - step.start) * count
+    torch.addcmul(soft, soft, soft, value=-1, out=value)
     if step.start:
-        middle = (difference > 0).logical_and_(linear.logical_not())
-        above.add_(middle, alpha=step.start)
-    slope = torch.addcmul(soft, soft, soft, value=-1, out=difference)
-    return above.sum(1), slope.masked_fill_(linear, step.rho * step.tau)
+        # what is above its positive at all gets the jump; the linear piece has given it back
+        rank += step.start * torch.gt(difference, 0, out=above).sum(1)
+    rank += step.rho * functional.threshold(difference, step.delta, 0.0, inplace=True).sum(1)
+    return _Above(rank, value, linear, value.sum(1) / step.tau + step.rho * count)
 
 
 def _precision(block: Block, step: Step, smooth_positives: bool, wanted: bool) -> tuple[Tensor, Tensor | None]:
@@ -75,29 +82,33 @@ def _precision(block: Block, step: Step, smooth_positives: bool, wanted: bool) -
     pull = torch.zeros_like(similarity)  # (q, P) the gradient on the positives' scores
     beyond = (block.scores.amax(1, keepdim=True) > similarity).any(0).tolist()
     at_least = similarity.shape[1] - torch.searchsorted(similarity.flip(1).contiguous(), similarity.contiguous())
-    scratch = torch.empty_like(block.scores), torch.empty_like(block.scores)
+    scratch = torch.empty(4, *block.scores.shape, dtype=similarity.dtype, device=similarity.device)
     for p, n in enumerate(block.reach):
         own, counts = similarity[:n, p : p + 1], block.counts[:n]
-        views = scratch[0][:n], scratch[1][:n]
-        negatives, slope = negatives_above(block.scores[:n], own, step, beyond[p], views)
-        if smooth_positives:
-            soft = sigma(similarity[:n] - own, step.tau)
-            soft[:, p] = 0
-            positives = 1 + soft.sum(1)
-        else:
-            positives = at_least[:n, p].to(own.dtype)
-        rank = positives + negatives
+        above = _negatives_above(block.scores[:n], own, step, beyond[p], scratch[:, :n])
+        soft = _others(similarity[:n], p, step.tau) if smooth_positives else None
+        positives = at_least[:n, p].to(own.dtype) if soft is None else 1 + soft.sum(1)
+        rank = positives + above.rank
         precision[:n] += positives / rank / counts
         if gradient is None:
             continue
-        weight = positives / rank.square() / counts / step.tau
-        gradient[:n].addcmul_(slope, weight[:, None], value=-1)
-        pull[:n, p] += weight * slope.sum(1)
-        if smooth_positives:
-            push = (negatives / rank.square() / counts / step.tau)[:, None] * (soft - soft * soft)
+        weight = positives / rank.square() / counts
+        gradient[:n].addcmul_(above.soft, weight[:, None], value=-1 / step.tau)
+        if above.linear is not None:
+            gradient[:n].addcmul_(above.linear, weight[:, None], value=-step.rho)
+        pull[:n, p] += weight * above.slope
+        if soft is not None:
+            push = (above.rank / rank.square() / counts / step.tau)[:, None] * (soft - soft * soft)
             pull[:n] += push
             pull[:n, p] -= push.sum(1)
     return precision, None if gradient is None else gradient.scatter_add_(1, block.columns, pull)
+
+
+def _others(similarity: Tensor, p: int, tau: float) -> Tensor:
+    """(q, P) sigma of every positive against the p-th, 0 at the p-th itself and in the padding."""
+    soft = sigma((similarity - similarity[:, p : p + 1]).div_(tau))
+    soft[:, p] = 0
+    return soft
 
 
 def average_precision_loss(
@@ -115,6 +126,6 @@ def average_precision_loss(
         precision, slope = _precision(block, step, smooth_positives, wanted)
         total += precision.sum()
         if gradient is not None and slope is not None:
-            gradient[block.rows] = slope.div_(-len(positives.sizes))
+            gradient.index_copy_(0, block.rows, slope.div_(-len(positives.sizes)))
     queries = len(positives.sizes)
     return (1 - total / queries if queries else total), None if gradient is None else Slope(gradient)

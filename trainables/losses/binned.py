@@ -105,7 +105,8 @@ def binned_ap_loss(
         histogram = histogram._replace(positives=histogram.positives.clamp(min=1))
         total += (histogram.precision[:, None] * valid).sum()
         if gradient is not None:
-            gradient[block.rows] = _block_slope(histogram, block, negatives, kept, bins).div_(-max(1, queries))
+            slope = _block_slope(histogram, block, negatives, kept, bins)
+            gradient.index_copy_(0, block.rows, slope.div_(-max(1, queries)))
     value = 1 - total / queries if queries else total
     if gradient is None:
         return value, None

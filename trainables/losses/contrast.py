@@ -1,5 +1,6 @@
 """Losses of single pairs: the calibration loss (arXiv 2110.01445, eq. 9) and the pair loss."""
 
+import torch
 from torch import Tensor
 
 from trainables.losses.scores import Pairs, Slope, tangential
@@ -8,11 +9,16 @@ IDENTICAL = 1e-5
 """A positive at least this near to 1 is the same image: the pair loss leaves it out."""
 
 
-def _relevance(pairs: Pairs) -> tuple[Tensor, Tensor]:
-    """(positive (Q, M), negative (Q, M)) bool; the query itself is neither."""
-    same = pairs.same()
-    negative = ~same
-    return (same.fill_diagonal_(False) if pairs.within_batch else same), negative
+def _violations(scores: Tensor, pairs: Pairs, pos_bound: float, neg_bound: float) -> tuple[Tensor, Tensor]:
+    """(Q, M) twice, 1 or 0: positives below their bound, negatives above theirs; the query itself is neither.
+
+    Floats, because a pass over booleans costs a CPU ten times as much.
+    """
+    same = pairs.same().to(scores.dtype)
+    far = torch.gt(scores, neg_bound, out=torch.empty_like(scores))
+    far.addcmul_(far, same, value=-1)
+    near = torch.lt(scores, pos_bound, out=torch.empty_like(scores)).mul_(same)
+    return (near.fill_diagonal_(0) if pairs.within_batch else near), far
 
 
 def calibration(
@@ -23,25 +29,18 @@ def calibration(
     A mean over no pair is 0. A Formula; its gradient is the one through a normalisation, as in
     pytorch-metric-learning.
     """
-    positive, negative = _relevance(pairs)
-    positive.logical_and_(scores < pos_margin)
-    negative.logical_and_(scores > neg_margin)
-    near = positive.sum().clamp_(min=1).to(scores.dtype)
-    far = negative.sum().clamp_(min=1).to(scores.dtype)
-    missing = (pos_margin - scores).mul_(positive).sum() / near
-    excess = (scores - neg_margin).mul_(negative).sum() / far
+    near, far = _violations(scores, pairs, pos_margin, neg_margin)
+    near_count, far_count = near.sum().clamp_(min=1), far.sum().clamp_(min=1)
+    missing = torch.sub(pos_margin, scores).mul_(near).sum() / near_count
+    excess = torch.sub(scores, neg_margin).mul_(far).sum() / far_count
     if not wanted:
         return missing + excess, None
-    return missing + excess, tangential(scores, negative / far - positive / near)
+    return missing + excess, tangential(scores, far.div_(far_count).sub_(near.div_(near_count)))
 
 
 def pair_loss(scores: Tensor, pairs: Pairs, wanted: bool, *, margin: float) -> tuple[Tensor, Slope | None]:
     """(sum of 1 - s over the positives below 1 - 1e-5 + sum of s over the negatives above the margin) / Q."""
-    positive, negative = _relevance(pairs)
-    positive.logical_and_(scores < 1 - IDENTICAL)
-    negative.logical_and_(scores > margin)
+    near, far = _violations(scores, pairs, 1 - IDENTICAL, margin)
     queries = max(1, scores.shape[0])
-    value = ((1 - scores).mul_(positive).sum() + (scores * negative).sum()) / queries
-    if not wanted:
-        return value, None
-    return value, Slope((negative.to(scores.dtype) - positive.to(scores.dtype)).div_(queries))
+    value = (torch.sub(1, scores).mul_(near).sum() + (scores * far).sum()) / queries
+    return value, Slope(far.sub_(near).div_(queries)) if wanted else None

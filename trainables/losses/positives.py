@@ -54,7 +54,7 @@ class Positives(NamedTuple):
             rows, counts = self.rows[start : start + step], self.counts[start : start + step]
             sizes = self.sizes[start : start + step]
             columns = self.columns[start : start + step, : sizes[0]]
-            block = scores[rows]
+            block = scores.index_select(0, rows)
             padding = torch.arange(sizes[0], device=rows.device) >= counts[:, None]
             similarity = block.gather(1, columns).masked_fill_(padding, -torch.inf)
             similarity, order = similarity.sort(dim=1, descending=True, stable=True)
