@@ -105,6 +105,7 @@ def _loader(
         persistent_workers=used > 0,
         pin_memory=pin_memory,
         worker_init_fn=_one_thread,
+        generator=torch.Generator(),  # else every epoch draws from the global one
     )
 
 

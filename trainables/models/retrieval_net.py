@@ -124,13 +124,7 @@ def _input_size(backbone: nn.Module) -> tuple[int, int]:
 
 def _load_weights(backbone: nn.Module, file: Path) -> None:
     """A state dict of the backbone alone; classifier weights in the file are left out, anything else must fit."""
-    if file.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        state: dict[str, Any] = load_file(file)
-    else:
-        read = torch.load(file, map_location="cpu", weights_only=True)
-        state = read.get("state_dict", read)
+    state = _read_weights(file)
     own = backbone.state_dict()
     extra = [key for key in state if key not in own and key.split(".")[0] not in ("fc", "classifier", "head")]
     missing = [key for key in own if key not in state]
@@ -140,3 +134,17 @@ def _load_weights(backbone: nn.Module, file: Path) -> None:
     if wrong:
         raise UserError(f"{file}: {wrong[0]} is {tuple(state[wrong[0]].shape)}, not {tuple(own[wrong[0]].shape)}")
     backbone.load_state_dict({key: state[key] for key in own})
+
+
+def _read_weights(file: Path) -> dict[str, torch.Tensor]:
+    """Tensors by name from .safetensors or a torch file; nothing in the file is ever run."""
+    try:
+        if file.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(file)
+        read = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise UserError(f"{file} cannot be read as weights: {str(error).splitlines()[0]}") from error
+    found: dict[str, torch.Tensor] = read.get("state_dict", read)
+    return found

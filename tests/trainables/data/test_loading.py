@@ -1,0 +1,109 @@
+"""Loading and transforms: the same batches whoever loads them, equal to torchvision's own steps."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torchvision.transforms import v2
+
+from trainables.data import (
+    ArrayImages,
+    Emoji,
+    LabelledImages,
+    MPerClassSampler,
+    TrainLoader,
+    build_transform,
+    eval_batches,
+)
+from trainables.errors import UserError
+
+TRAIN = {
+    "RandomResizedCrop": {"size": 32, "scale": [0.5, 1.0]},
+    "RandomHorizontalFlip": {"p": 0.5},
+    "ToTensor": None,
+    "Normalize": {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4]},
+}
+TEST = {"Resize": {"size": 32}, "CenterCrop": {"size": 24}, "ToTensor": None, "Normalize": TRAIN["Normalize"]}
+
+
+class Slow(ArrayImages):
+    """As if it had to be decoded: may be loaded by workers."""
+
+    in_memory = False
+
+
+def images(root: Path, kind: type[ArrayImages]) -> LabelledImages:
+    train = Emoji(str(root)).train()
+    return LabelledImages(kind(root / "emoji" / "images.npy"), train.rows, train.labels, None, train.class_names)
+
+
+def epochs(root: Path, workers: int, kind: type[ArrayImages], seed: int = 5) -> list[torch.Tensor]:
+    found = images(root, kind)
+    sampler = MPerClassSampler(found.labels, 16, 4, seed=1)
+    loader = TrainLoader(found, build_transform(TRAIN), sampler, seed=seed, workers=workers)
+    try:
+        return [batch[0] for epoch in (1, 2) for batch in loader.epoch(epoch)]
+    finally:
+        loader.close()
+
+
+def test_batches_do_not_depend_on_who_loads_them(tiny_emoji: Path) -> None:
+    alone, helped = epochs(tiny_emoji, 0, ArrayImages), epochs(tiny_emoji, 2, Slow)
+    assert len(alone) == len(helped) > 4
+    assert all(torch.equal(one, other) for one, other in zip(alone, helped, strict=True))
+    assert not torch.equal(alone[0], epochs(tiny_emoji, 0, ArrayImages, seed=6)[0])
+
+
+def test_the_global_generators_are_left_alone(tiny_emoji: Path) -> None:
+    torch.manual_seed(0)
+    epochs(tiny_emoji, 0, ArrayImages)
+    after = torch.rand(2)
+    torch.manual_seed(0)
+    assert torch.equal(after, torch.rand(2))
+
+
+def test_evaluation_batches_are_every_image_in_order(tiny_emoji: Path) -> None:
+    found = images(tiny_emoji, ArrayImages)
+    batches = list(eval_batches(found, build_transform(TEST), 32))
+    assert torch.equal(torch.cat([batch[2] for batch in batches]), torch.arange(len(found)))
+    assert torch.equal(torch.cat([batch[1] for batch in batches]), torch.as_tensor(found.labels))
+    pixels = torch.cat([batch[0] for batch in batches])
+    slow = v2.Compose(
+        [
+            v2.Resize(32),
+            v2.CenterCrop(24),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(TRAIN["Normalize"]["mean"], TRAIN["Normalize"]["std"]),  # type: ignore[index]
+        ]
+    )
+    expected = torch.stack([slow(found.source[int(row)]) for row in found.rows])
+    assert torch.allclose(pixels, expected, atol=1e-5)
+
+
+def test_a_source_travels_as_its_path(tiny_emoji: Path) -> None:
+    source = ArrayImages(tiny_emoji / "emoji" / "images.npy")
+    travelled = pickle.dumps(source)
+    assert len(travelled) < 1000
+    assert torch.equal(pickle.loads(travelled)[3], source[3])
+    assert source[3].dtype == torch.uint8 and source[3].shape == (3, 64, 64)
+    assert isinstance(source.pixels, np.memmap)
+
+
+@pytest.mark.parametrize(
+    ("steps", "said"),
+    [
+        ({"Resise": {"size": 3}, "ToTensor": None}, "did you mean 'Resize'"),
+        ({"Resize": {"sise": 3}, "ToTensor": None}, "did you mean 'size'"),
+        ({"Resize": {"size": 0}, "ToTensor": None}, "whole number of pixels"),
+        ({"RandomHorizontalFlip": {"p": 2}, "ToTensor": None}, "RandomHorizontalFlip"),
+        ({"Resize": {"size": 3}}, "the last steps are ToTensor"),
+        ({"ToTensor": None, "Normalize": {"mean": [0.5], "std": [1, 1, 1]}}, "three numbers"),
+        ({"ToTensor": None, "Normalize": {"mean": [0, 0, 0], "std": [0, 1, 1]}}, "std must be above 0"),
+        ({"ToTensor": None, "Normalize": {"maen": [0, 0, 0]}}, "did you mean 'mean'"),
+    ],
+)
+def test_mistakes(steps: dict[str, dict[str, object] | None], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        build_transform(steps)
