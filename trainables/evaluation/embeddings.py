@@ -25,13 +25,9 @@ def unit_rows(embeddings: Embeddings, name: str = "query") -> Tensor:
     Raises UserError for an empty or non-finite input or a shape that is not (N, D).
     """
     shape = tuple(embeddings.shape)
-    floating = (
-        embeddings.is_floating_point() if isinstance(embeddings, Tensor) else embeddings.dtype.kind == "f"
-    )
+    floating = embeddings.is_floating_point() if isinstance(embeddings, Tensor) else embeddings.dtype.kind == "f"
     if len(shape) != 2 or not floating:
-        raise UserError(
-            f"{name} embeddings have shape {shape} and type {embeddings.dtype}, need float (N, D)"
-        )
+        raise UserError(f"{name} embeddings have shape {shape} and type {embeddings.dtype}, need float (N, D)")
     if 0 in shape:
         raise UserError(f"{name} embeddings are empty: shape {shape}")
     on_gpu = isinstance(embeddings, Tensor) and embeddings.is_cuda
@@ -42,9 +38,7 @@ def unit_rows(embeddings: Embeddings, name: str = "query") -> Tensor:
             bad = int((~torch.isfinite(part)).any(1).nonzero()[0]) + start
             raise UserError(f"{name} embeddings contain NaN or infinity, first in row {bad}")
         length = part.norm(dim=1, keepdim=True)
-        unit[start : start + _ROWS] = (
-            (part / length.where(length > 0, 1.0)).float().mul_(GRID).round_().div_(GRID)
-        )
+        unit[start : start + _ROWS] = (part / length.where(length > 0, 1.0)).float().mul_(GRID).round_().div_(GRID)
     return unit
 
 
@@ -61,9 +55,7 @@ def class_codes(labels: list[tuple[str, Labels, int]]) -> list[NDArray[np.int64]
     for name, values, count in labels:
         array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
         if array.shape != (count,):
-            raise UserError(
-                f"{name} labels have shape {array.shape}, need ({count},): one for each embedding"
-            )
+            raise UserError(f"{name} labels have shape {array.shape}, need ({count},): one for each embedding")
         if array.dtype.kind not in "iubU":
             raise UserError(f"{name} labels have type {array.dtype}, need integers or strings")
         arrays.append(array)

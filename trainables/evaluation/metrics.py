@@ -61,9 +61,7 @@ def per_query_metrics(
     if gallery is not None and gallery_labels is not None:
         others = unit_rows(gallery, "gallery")
         if others.shape[1] != rows.shape[1]:
-            raise UserError(
-                f"query embeddings have {rows.shape[1]} dimensions, gallery embeddings {others.shape[1]}"
-            )
+            raise UserError(f"query embeddings have {rows.shape[1]} dimensions, gallery embeddings {others.shape[1]}")
         labels.append(("gallery", gallery_labels, len(others)))
     codes, *rest = class_codes(labels)
     values: dict[str, NDArray[np.float64]] = {}
@@ -75,9 +73,7 @@ def per_query_metrics(
     return values
 
 
-def rank_metrics(
-    ranks: Tensor, positives: Tensor, ks: tuple[int, ...], full_ranking: bool
-) -> dict[str, Tensor]:
+def rank_metrics(ranks: Tensor, positives: Tensor, ks: tuple[int, ...], full_ranking: bool) -> dict[str, Tensor]:
     """(B,) float64 metrics of ranks (B, P), increasing from 1, padded with 0; positives (B,) counts them."""
     first, total = ranks[:, 0], positives.double()
     place = torch.arange(1, ranks.shape[1] + 1, device=ranks.device)

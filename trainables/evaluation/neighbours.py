@@ -26,9 +26,7 @@ def nearest_neighbours(
     rows = unit_rows(query, "query").cpu().numpy()
     others = rows if gallery is None else unit_rows(gallery, "gallery").cpu().numpy()
     if rows.shape[1] != others.shape[1]:
-        raise UserError(
-            f"query embeddings have {rows.shape[1]} dimensions, gallery embeddings {others.shape[1]}"
-        )
+        raise UserError(f"query embeddings have {rows.shape[1]} dimensions, gallery embeddings {others.shape[1]}")
     found = min(k + (gallery is None), len(others))
     scores, indices = _index(others, found).search(rows, found)
     if gallery is None:
