@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 
 class Pairs(NamedTuple):
@@ -54,8 +53,10 @@ class _ScoreLoss(torch.autograd.Function):
         return value
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        # torch's own once_differentiable says nothing here: a penalty on the gradient would silently be a constant
+        if torch.is_grad_enabled():
+            raise RuntimeError("this loss is differentiable once: create_graph=True is not supported")
         scaled = (None if kept is None else grad_outputs[0] * kept for kept in ctx.saved_tensors)
         return (*scaled, None, None, None)
 
