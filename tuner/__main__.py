@@ -72,8 +72,6 @@ def _run(arguments: argparse.Namespace) -> int:
     from tuner.sweep import load_sweep
 
     plan = make_plan(load_sweep(arguments.sweep, arguments.settings))
-    for warning in plan.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
     results, written = run_plan(plan, resume=arguments.resume, fresh=arguments.fresh)
     print("\n".join(closing_lines(plan, results, arguments.sweep)))
     if written.failed:

@@ -1,5 +1,8 @@
 """The MLflow UI on this machine: one server on loopback, and direct links into it."""
 
+import contextlib
+import os
+import signal
 import socket
 import subprocess
 
@@ -20,13 +23,14 @@ def serve(sweep: Sweep, host: str, port: int) -> int:
     for name, link in tracking.links(sweep.tracking, sweep.name, host, port).items():
         print(f"{name:8} {link}", flush=True)
     command, environment = store.server(sweep.tracking, host, port)
-    process = subprocess.Popen(command, env=environment)
+    # a group of its own: Ctrl-C reaches us alone, and we end it without its traceback
+    process = subprocess.Popen(command, env=environment, start_new_session=True)
     try:
         return process.wait()
     except KeyboardInterrupt:
-        process.terminate()
-        process.wait(10)
         return 0
+    finally:
+        _end(process)
 
 
 def check_port(host: str, port: int) -> None:
@@ -36,3 +40,13 @@ def check_port(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError:
             raise UserError(f"port {port} of {host} is taken: --port takes another") from None
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """The server and the workers it has started."""
+    for number, patience in ((signal.SIGTERM, 8), (signal.SIGKILL, 8)):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(patience)
+            return

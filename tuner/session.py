@@ -33,6 +33,8 @@ def run_plan(
     _check_folder(plan.sweep, resume=resume, fresh=fresh)
     stream = stream or sys.stderr
     with Bars(stream) as bars:
+        for warning in plan.warnings:
+            bars.line(f"warning: {warning}")
         prepare_data(plan, bars.update)
     cluster.prepare_environment(plan.sweep)
     from tuner import asha, runner
