@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from trainables.data.emoji import FOLDER
+
 CLASSES, IMAGES_A_CLASS, SUPER_CLASSES, SIZE = 48, 5, 3, 64
 
 
 def write_emoji(root: Path, classes: int = CLASSES, seed: int = 0) -> Path:
-    """root/emoji: each class a colour pattern, each image a noisy copy; returns root."""
-    folder = root / "emoji"
+    """root/FOLDER: each class a colour pattern, each image a noisy copy; returns root."""
+    folder = root / FOLDER
     folder.mkdir(parents=True)
     generator = np.random.default_rng(seed)
     patterns = generator.integers(0, 256, (classes, 4, 4, 3))

@@ -17,6 +17,10 @@ LOSSES = {
     "SmoothAP": losses.SmoothAP,
     "CalibrationLoss": losses.CalibrationLoss,
     "ROADMAP": losses.ROADMAP,
+    "FastAP": losses.FastAP,
+    "SoftBinAP": losses.SoftBinAP,
+    "BlackBoxAP": losses.BlackBoxAP,
+    "PairLoss": losses.PairLoss,
 }
 MODELS = {"RetrievalNet": RetrievalNet}
 DATASETS = {"emoji": data.Emoji}
@@ -44,7 +48,9 @@ def construct(
         if key not in parameters or key in more:
             raise unknown(f"setting of {name}", key, [known for known in parameters if known not in more])
         default = parameters[key].default
-        if type(default) in (int, float) and (isinstance(value, bool) or not isinstance(value, int | float)):
+        # null is left to the constructor: some numbers may be absent
+        number = value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+        if type(default) in (int, float) and not number:
             raise UserError(f"{name}: {key} must be a number, not {value!r}")
     missing = [
         key

@@ -33,6 +33,13 @@ def test_settings_that_a_preset_leaves_out_are_checked_by_the_constructor() -> N
     assert compose(["optimizer.fc.eps=1e-6"]).optimizer[1].kwargs["eps"] == 1e-6
 
 
+def test_numbers_that_may_be_absent() -> None:
+    term = compose(["loss.SupAP.offset=null", "loss.SupAP.delta=null"]).loss[1]
+    assert term.kwargs["offset"] is None and term.kwargs["delta"] is None
+    with pytest.raises(UserError):
+        compose(["optimizer.fc.lr=null"])
+
+
 def test_the_environment_in_both_spellings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/somewhere")
     assert compose(["experience.log_dir=${env:HOME}/runs"]).experience.log_dir == "/somewhere/runs"

@@ -17,6 +17,8 @@ from trainables.data.sources import ArrayImages
 from trainables.data.splits import LabelledImages, RetrievalSplit
 from trainables.errors import UserError
 
+FOLDER = "emoji-v2"  # raised with every change of what the build makes: an older folder is another data set
+AGAIN = "move it away, and `roadmap-tune data build emoji` makes it anew"
 TEST_SHARE = 0.5  # of the classes, of each super-class
 
 
@@ -27,17 +29,17 @@ def data_root() -> Path:
 
 
 class Emoji:
-    """data_dir: the folder that holds `emoji/` (None: `data_root()`). split_seed: which classes are test."""
+    """data_dir: the folder that holds `emoji-v2/` (None: `data_root()`). split_seed: which classes are test."""
 
     def __init__(self, data_dir: str | None = None, split_seed: int = 0) -> None:
         if isinstance(split_seed, bool) or not isinstance(split_seed, int) or split_seed < 0:
             raise UserError(f"emoji: split_seed must be a whole number from 0, not {split_seed!r}")
-        self.folder = (data_root() if data_dir is None else Path(data_dir).expanduser()) / "emoji"
+        self.folder = (data_root() if data_dir is None else Path(data_dir).expanduser()) / FOLDER
         self.split_seed = split_seed
 
     def ensure(self, progress: Callable[[str, int, int], None] | None = None) -> None:
         """Builds the data set where it is not there yet."""
-        if not (self.folder / "meta.json").is_file():
+        if not self.folder.exists():
             from trainables.data.emoji_build import build
 
             build(self.folder, progress or (lambda what, done, total: None))
@@ -68,11 +70,12 @@ class Emoji:
             rows = list(csv.DictReader(file))
         names, labels = np.unique([row["label"] for row in rows], return_inverse=True)
         _, super_labels = np.unique([row["super_label"] for row in rows], return_inverse=True)
-        source = ArrayImages(self.folder / "images.npy")
+        try:
+            source = ArrayImages(self.folder / "images.npy")
+        except ValueError:
+            raise UserError(f"emoji: {self.folder / 'images.npy'} is damaged: {AGAIN}") from None
         if len(source) != len(rows):
-            raise UserError(
-                f"{self.folder}: images.npy and manifest.csv differ in length; delete the folder, build it anew"
-            )
+            raise UserError(f"emoji: images.npy and manifest.csv in {self.folder} differ in length: {AGAIN}")
         return LabelledImages(
             source,
             np.arange(len(rows)),
@@ -84,4 +87,5 @@ class Emoji:
     def _check(self) -> None:
         for name in ("meta.json", "images.npy", "manifest.csv"):
             if not (self.folder / name).is_file():
-                raise UserError(f"emoji: {self.folder / name} is missing; `roadmap-tune data build emoji` makes it")
+                again = AGAIN if self.folder.exists() else "`roadmap-tune data build emoji` makes it"
+                raise UserError(f"emoji: {self.folder / name} is missing: {again}")

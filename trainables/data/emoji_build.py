@@ -13,9 +13,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from trainables.data.emoji_packages import PACKAGES, Package, fetch, find_npm
 from trainables.data.emoji_rendering import SIZE, near_copies, render
@@ -35,6 +37,7 @@ def build(target: Path, progress: Progress, packages: Sequence[Package] = PACKAG
     with _alone(target.with_name(f".{target.name}.lock")):
         if (target / "meta.json").is_file():
             return
+        assert not target.exists(), "the caller has looked: what is there is not ours to replace"
         work.mkdir(exist_ok=True)
         folders = {}
         for done, package in enumerate(packages, start=1):
@@ -115,8 +118,10 @@ def _write(
     with (new / "manifest.csv").open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(COLUMNS)
-        for drawing in drawings:
+        for drawing, picture in zip(drawings, pictures, strict=True):
             path = f"{drawing.vendor}/{drawing.label}.png"
+            (new / drawing.vendor).mkdir(exist_ok=True)
+            Image.fromarray(picture).save(new / path, compress_level=1)
             rows.writerow([path, drawing.label, drawing.super_label, drawing.vendor, drawing.codepoint])
     (new / "SOURCES.txt").write_text(_sources(folders, packages))
     meta = {
@@ -124,6 +129,7 @@ def _write(
         "images": len(drawings),
         "classes": len({drawing.label for drawing in drawings}),
         "packages": [package.name for package in packages],
+        "rendered_by": [f"{name} {version(name)}" for name in ("resvg-py", "pillow")],
         "sha256": hashlib.sha256((new / "images.npy").read_bytes()).hexdigest(),
     }
     (new / "meta.json").write_text(json.dumps(meta, indent=2))

@@ -82,7 +82,7 @@ def _intact(tarball: Path, package: Package) -> bool:
 
 
 def _pack(package: Package, folder: Path) -> None:
-    command = [*find_npm(), "pack", package.name, "--silent", "--cache", str(folder / "npm-cache")]
+    command = [*find_npm(), "pack", package.name, "--loglevel=error", "--cache", str(folder / "npm-cache")]
     try:
         run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=SECONDS)
     except subprocess.TimeoutExpired:
@@ -90,6 +90,8 @@ def _pack(package: Package, folder: Path) -> None:
             f"npm pack {package.name} gave nothing in {SECONDS} s: is the npm registry reachable?"
         ) from None
     if run.returncode:
-        said = [line for line in (run.stderr + run.stdout).splitlines() if line.strip()]
-        told = said[0].removeprefix("npm error ").strip() if said else "is the npm registry reachable?"
+        lines = [line.removeprefix("npm error").strip() for line in run.stderr.splitlines()]
+        # the first line is npm's code; the reason stands behind it
+        said = [line for line in lines if line and not line.startswith("code ")] or [line for line in lines if line]
+        told = said[0] if said else "is the npm registry reachable?"
         raise UserError(f"npm pack {package.name} failed: {told}")

@@ -20,7 +20,7 @@ LEFT_OUT_CATEGORIES = re.compile(r"^(Extras|Flags|Modifiers|Component)")
 # skin tones, flags, keycaps, families by name; gendered sequences and the rest of the skin tones by code point
 LEFT_OUT_NAMES = re.compile(r"skin-tone|(^|-)flag(-|$)|^keycap|^family")
 JOINER = "200d"
-PEOPLE = {"2640", "2642", "1f468", "1f469", "1f466", "1f467", "1f9d1", "1f9d2"}
+GENDERED = {"2640", "2642", "1f468", "1f469", "1f466", "1f467"}
 SKIN = {"1f3fb", "1f3fc", "1f3fd", "1f3fe", "1f3ff"}
 KEYCAP = "20e3"
 
@@ -92,7 +92,7 @@ def _wanted(label: str, category: str, codepoint: str) -> bool:
     if LEFT_OUT_CATEGORIES.match(category) or LEFT_OUT_NAMES.search(label):
         return False
     parts = set(codepoint.split("-"))
-    return not (parts & SKIN or KEYCAP in parts or (JOINER in parts and parts & PEOPLE))
+    return not (parts & SKIN or KEYCAP in parts or (JOINER in parts and parts & GENDERED))
 
 
 def _bodies(icons: Mapping[str, Any]) -> dict[str, str]:

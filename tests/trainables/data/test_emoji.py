@@ -16,11 +16,13 @@ import numpy as np
 import pytest
 
 from trainables.data import Emoji, emoji_build, emoji_packages
+from trainables.data.emoji import FOLDER
 from trainables.data.emoji_packages import Package
 from trainables.data.emoji_rendering import near_copies, render
 from trainables.data.emoji_selection import read_vendor, select
 from trainables.errors import UserError
 
+IMAGES, CLASSES = 7648, 1396  # of the real data set
 VENDORS = ("noto", "noto-v1", "twemoji", "openmoji")
 LABELS = ("cat", "dog", "red-apple", "car")
 SHAPES = {
@@ -85,14 +87,15 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Package, 
 
 def test_build(packages: tuple[Package, ...], tmp_path: Path) -> None:
     told: list[tuple[str, int, int]] = []
-    target = tmp_path / "data" / "emoji"
+    target = tmp_path / "data" / FOLDER
     emoji_build.build(target, lambda *step: told.append(step), packages)
     images = np.load(target / "images.npy")
     meta = json.loads((target / "meta.json").read_text())
     assert images.shape == (16, 64, 64, 3) and meta["classes"] == 4 and meta["images"] == 16
     assert meta["sha256"] == hashlib.sha256((target / "images.npy").read_bytes()).hexdigest()
+    assert sum(1 for _ in target.glob("*/*.png")) == 16
     assert "MIT" in (target / "SOURCES.txt").read_text()
-    assert {path.name for path in target.parent.iterdir()} == {"emoji", ".emoji.lock"}
+    assert {path.name for path in target.parent.iterdir()} == {FOLDER, f".{FOLDER}.lock"}
     assert told[-1][1] == told[-1][2]
     train, test = Emoji(str(tmp_path / "data")).train(), Emoji(str(tmp_path / "data")).test()[0].query
     assert len(train) + len(test) == 16 and not set(train.labels) & set(test.labels)
@@ -102,7 +105,7 @@ def test_build(packages: tuple[Package, ...], tmp_path: Path) -> None:
 def test_an_interrupted_build_goes_on_where_it_was(
     packages: tuple[Package, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    target = tmp_path / "data" / "emoji"
+    target = tmp_path / "data" / FOLDER
 
     def killed(*arguments: object) -> None:
         raise KeyboardInterrupt
@@ -119,7 +122,7 @@ def test_an_interrupted_build_goes_on_where_it_was(
 
 
 def test_a_second_builder_waits_and_finds_it_built(packages: tuple[Package, ...], tmp_path: Path) -> None:
-    target = tmp_path / "data" / "emoji"
+    target = tmp_path / "data" / FOLDER
     emoji_build.build(target, lambda *step: None, packages)
     stamp = (target / "meta.json").stat().st_mtime_ns
     time.sleep(0.01)
@@ -130,14 +133,16 @@ def test_a_second_builder_waits_and_finds_it_built(packages: tuple[Package, ...]
 def test_a_changed_download_is_refused(packages: tuple[Package, ...], tmp_path: Path) -> None:
     wrong = Package(packages[0].vendor, packages[0].version, "0" * 64)
     with pytest.raises(UserError, match="sha256"):
-        emoji_build.build(tmp_path / "data" / "emoji", lambda *step: None, (wrong,))
-    assert not (tmp_path / "data" / "emoji").exists()
+        emoji_build.build(tmp_path / "data" / FOLDER, lambda *step: None, (wrong,))
+    assert not (tmp_path / "data" / FOLDER).exists()
 
 
 def test_npm_failing_is_one_line(packages: tuple[Package, ...], tmp_path: Path) -> None:
-    (tmp_path / "bin" / "npm").write_text("#!/bin/sh\necho 'npm error code E404' >&2\nexit 1\n")
-    with pytest.raises(UserError, match="code E404") as caught:
-        emoji_build.build(tmp_path / "data" / "emoji", lambda *step: None, packages)
+    (tmp_path / "bin" / "npm").write_text(
+        "#!/bin/sh\necho 'npm error code ETARGET\nnpm error No matching version' >&2\nexit 1\n"
+    )
+    with pytest.raises(UserError, match="No matching version") as caught:
+        emoji_build.build(tmp_path / "data" / FOLDER, lambda *step: None, packages)
     assert "\n" not in str(caught.value)
 
 
@@ -177,6 +182,24 @@ def test_near_copies() -> None:
     assert near_copies([flat, flat + 2, flat + 4, flat + 5]) == [False, True, False, True]
 
 
+def test_a_folder_that_is_not_whole_is_left_alone(packages: tuple[Package, ...], tmp_path: Path) -> None:
+    target = tmp_path / "data" / FOLDER
+    target.mkdir(parents=True)
+    (target / "mine.txt").write_text("precious")
+    with pytest.raises(UserError, match="move it away"):
+        Emoji(str(tmp_path / "data")).ensure()
+    assert (target / "mine.txt").read_text() == "precious" and len(list((tmp_path / "data").iterdir())) == 1
+
+
+def test_a_truncated_array_is_one_line(packages: tuple[Package, ...], tmp_path: Path) -> None:
+    target = tmp_path / "data" / FOLDER
+    emoji_build.build(target, lambda *step: None, packages)
+    array = target / "images.npy"
+    array.write_bytes(array.read_bytes()[:-1000])
+    with pytest.raises(UserError, match="move it away"):
+        Emoji(str(tmp_path / "data")).train()
+
+
 def test_missing_files_name_the_command(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="roadmap-tune data build emoji"):
         Emoji(str(tmp_path)).train()
@@ -188,7 +211,7 @@ def test_the_real_data_set() -> None:
     emoji = Emoji()
     emoji.ensure()
     train, test = emoji.train(), emoji.test()[0].query
-    assert (len(train) + len(test), len(train.class_names)) == (7536, 1368)
+    assert (len(train) + len(test), len(train.class_names)) == (IMAGES, CLASSES)
     assert set(train.super_labels.tolist()) == set(range(8))  # type: ignore[union-attr]
     assert min(Counter(train.labels.tolist()).values()) >= 4
     pixels = train.source[0]

@@ -36,7 +36,7 @@ class Slow(ArrayImages):
 
 def images(root: Path, kind: type[ArrayImages]) -> LabelledImages:
     train = Emoji(str(root)).train()
-    return LabelledImages(kind(root / "emoji" / "images.npy"), train.rows, train.labels, None, train.class_names)
+    return LabelledImages(kind(root / FOLDER / "images.npy"), train.rows, train.labels, None, train.class_names)
 
 
 def epochs(root: Path, workers: int, kind: type[ArrayImages], seed: int = 5) -> list[torch.Tensor]:
@@ -83,7 +83,7 @@ def test_evaluation_batches_are_every_image_in_order(tiny_emoji: Path) -> None:
 
 
 def test_a_source_travels_as_its_path(tiny_emoji: Path) -> None:
-    source = ArrayImages(tiny_emoji / "emoji" / "images.npy")
+    source = ArrayImages(tiny_emoji / FOLDER / "images.npy")
     travelled = pickle.dumps(source)
     assert len(travelled) < 1000
     assert torch.equal(pickle.loads(travelled)[3], source[3])
