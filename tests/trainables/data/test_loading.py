@@ -17,6 +17,7 @@ from trainables.data import (
     build_transform,
     eval_batches,
 )
+from trainables.data.emoji import FOLDER
 from trainables.errors import UserError
 
 TRAIN = {
