@@ -40,9 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def train(overrides: Sequence[str]) -> int:
     """Trains to the end, a line an epoch; checkpoints and reports under log_dir/experiment_name."""
+    from trainables.building import build_dataset
     from trainables.composition import compose
     from trainables.console import Bars
-    from trainables.registry import build_dataset
     from trainables.steps import Diverged
     from trainables.training import Training
 

@@ -21,9 +21,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
+from trainables.building import check
 from trainables.errors import UserError, unknown
 from trainables.experiment import Experiment, LossTerm, OptimizerPart
-from trainables.registry import check
 
 CONFIG = Path(__file__).parent / "config"
 # group of a list -> the field that names a member, and the fields an entry has

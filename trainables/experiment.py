@@ -1,6 +1,6 @@
 """The complete typed configuration of one training: frozen, and whole before anything is built from it."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
 
@@ -22,20 +22,34 @@ class Experience(Part):
     max_iter: PositiveInt  # epochs
     resume: str | None
     maybe_resume: bool
-    val_eval_freq: int  # epochs between evaluations; -1: never
+    force_lr: bool  # a resumed training takes the learning rates of its configuration, not the checkpoint's
+    warm_up: int  # epochs at the start in which only warm_up_key is trained; -1: none
+    warm_up_key: Literal["backbone", "fc"]
+    train_eval_freq: int  # epochs between evaluations; -1: never
+    val_eval_freq: int
     test_eval_freq: int
+    eval_split: str | None  # the one test split that is evaluated; null: each
     eval_bs: PositiveInt
     save_model: PositiveInt  # epochs between numbered checkpoints; last and best are always kept
     principal_metric: str
     with_AP: bool
+    landmarks: bool  # the test splits are landmarks with a ground truth (easy, medium, hard)
+    log_grad: bool  # gradient norms of each loss in the report
+    clip_grad: float | None = Field(gt=0)  # largest norm of the gradient; null: not clipped
     holdout: float | None = Field(gt=0, lt=1)  # share of the train classes that becomes the validation split
     kfold: int | None = Field(ge=2)
     split: NonNegativeInt | None  # which of the folds is the validation split
     split_random_state: NonNegativeInt
+    with_super_labels: bool  # whole super-classes are held out together
+    closed_set: bool  # images of every class are held out, not classes
+    sub_batch: PositiveInt  # images that go through the backbone at a time; the gradient is the whole batch's
+    update_type: Literal["base"]  # one optimizer step a batch
     num_workers: NonNegativeInt
     num_threads: PositiveInt | None  # torch threads of this training; null: torch's own choice
     pin_memory: bool
     amp_dtype: Literal["bfloat16", "float16"]  # of the forward pass, where model.kwargs.with_autocast is true
+    channels_last: bool
+    compile: bool  # torch.compile of the network
 
     @model_validator(mode="after")
     def _one_way_to_hold_out(self) -> "Experience":
@@ -62,6 +76,9 @@ class Dataset(Part):
     name: str
     kwargs: Kwargs
     sampler: Sampler
+    on_bad_image: Literal[
+        "error", "skip"
+    ]  # a file that cannot be decoded: an error with its path, or left out and counted
     ks: tuple[PositiveInt, ...] = Field(strict=False)  # the k of recall@k
 
 
@@ -69,14 +86,25 @@ class LossTerm(Part):
     """One summand of the objective: weight * name(**kwargs)."""
 
     name: str
-    weight: float = Field(ge=0, allow_inf_nan=False)
+    # "adaptive": rescaled to the mean gradient norm of the losses on the last layer
+    weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Literal["adaptive"]
     kwargs: Kwargs
+
+
+class Memory(Part):
+    """Embeddings of earlier batches that the losses compare the batch with; name null: none."""
+
+    name: Literal["XBM"] | None
+    kwargs: Kwargs
+    weight: float = Field(ge=0, allow_inf_nan=False)  # of the losses against the memory
+    activate_after: int  # epochs; -1: from the start
 
 
 class Model(Part):
     name: str
     kwargs: Kwargs
     freeze_batch_norm: bool
+    freeze_pos_embedding: bool
 
 
 class Scheduler(Part):
@@ -88,9 +116,11 @@ class OptimizerPart(Part):
     """One torch optimizer over one part of the model."""
 
     name: str
-    params: Literal["backbone", "fc", "all"]
+    params: Literal["backbone", "fc", "all", "loss"]  # loss: the proxies of losses that have some
     kwargs: Kwargs
     scheduler_on_epoch: Scheduler | None = None
+    scheduler_on_step: Scheduler | None = None
+    scheduler_on_val: Scheduler | None = None  # told the principal metric of the validation split
 
 
 class Transform(Part):
@@ -106,6 +136,7 @@ class Experiment(Part):
     experience: Experience
     dataset: Dataset
     loss: tuple[LossTerm, ...] = Field(min_length=1, strict=False)
+    memory: Memory
     model: Model
     optimizer: tuple[OptimizerPart, ...] = Field(min_length=1, strict=False)
     transform: Transform

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainables import checkpoint, registry
+from trainables import building, checkpoint
 from trainables.data import (
     LabelledImages,
     RetrievalSplit,
@@ -75,9 +75,9 @@ class Training:
         if experience.num_threads is not None:
             torch.set_num_threads(experience.num_threads)
         checkpoint.seed_everything(experience.seed)
-        self._dataset = registry.build_dataset(experiment)
+        self._dataset = building.build_dataset(experiment)
         images, self.validation = train_and_validation(experiment, self._dataset.train())
-        self.sampler = registry.build_sampler(experiment, images.labels)
+        self.sampler = building.build_sampler(experiment, images.labels)
         self._loader = TrainLoader(
             images,
             build_transform(experiment.transform.train),
@@ -86,12 +86,12 @@ class Training:
             workers=experience.num_workers,
             pin_memory=experience.pin_memory and self.device.type == "cuda",
         )
-        self.net = registry.build_model(experiment).to(self.device)
-        self.optimizers, self.schedulers = registry.build_optimizers(experiment.optimizer, self.net)
+        self.net = building.build_model(experiment).to(self.device)
+        self.optimizers, self.schedulers = building.build_optimizers(experiment.optimizer, self.net)
         precision = Precision(self.device, getattr(torch, experience.amp_dtype), self.net.with_autocast)
         self._step = Step(
             self.net,
-            [(name, weight, loss.to(self.device)) for name, weight, loss in registry.build_losses(experiment)],
+            [(name, weight, loss.to(self.device)) for name, weight, loss in building.build_losses(experiment)],
             self.optimizers,
             precision.scaler(),
             precision,

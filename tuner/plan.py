@@ -4,10 +4,10 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from trainables.building import build_dataset
 from trainables.composition import compose, preset
 from trainables.errors import UserError, unknown
 from trainables.experiment import Experiment
-from trainables.registry import build_dataset
 from tuner import space, store
 from tuner.search import planned_trials
 from tuner.space import Choice, Point

@@ -4,11 +4,11 @@ import math
 
 import numpy as np
 
+from trainables.building import build_dataset
 from trainables.composition import compose
 from trainables.data import LabelledImages
 from trainables.errors import UserError
 from trainables.evaluation import pixel_embeddings, retrieval_metrics
-from trainables.registry import build_dataset
 from trainables.training import train_and_validation
 from tuner.board import Board
 from tuner.journal import FILE, Journal, Trial, running
