@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import subprocess
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from trainables.errors import UserError
 from tuner import store, tracking
@@ -28,6 +28,7 @@ def serve(sweep: Sweep, host: str, port: int) -> int:
     for name, link in links(sweep.tracking, sweep.name, objective.metric, objective.mode, host, port).items():
         print(f"{name:8} {link}", flush=True)
     command, environment = store.server(sweep.tracking, host, port)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     # a group of its own: Ctrl-C reaches us alone, and we end it without its traceback
     process = subprocess.Popen(command, env=environment, start_new_session=True)
     try:
@@ -43,12 +44,14 @@ def links(uri: str, experiment: str, metric: str, mode: str, host: str, port: in
     client, experiment_id = store.connect(uri, experiment)
     parents = client.search_runs([experiment_id], "tags.kind = 'sweep'", order_by=["start_time DESC"], max_results=1)
     children = f"tags.`{tracking.PARENT}` = '{parents[0].info.run_id if parents else ''}'"
-    best_first = [f"metrics.`best/{tracking.name(metric)}` {'DESC' if mode == 'max' else 'ASC'}"]
+    key = f"metrics.`best/{tracking.name(metric)}`"
+    best_first = [f"{key} {'DESC' if mode == 'max' else 'ASC'}"]
     runs = client.search_runs([experiment_id], children, order_by=best_first, max_results=COMPARED)
     ids = quote(json.dumps([run.info.run_id for run in runs], separators=(",", ":")))
     base = f"http://{host}:{port}/#"
-    # without the filter the children hide below their parent, and the charts are empty
-    table = f"{base}/experiments/{experiment_id}/runs?workflowType=machine_learning&searchFilter={quote(children)}"
+    # sorted by a metric the trials stand alone; else they hide below their parent, and the charts are empty
+    shown = {"searchFilter": children, "orderByKey": key, "orderByAsc": str(mode == "min").lower()}
+    table = f"{base}/experiments/{experiment_id}/runs?workflowType=machine_learning&{urlencode(shown, quote_via=quote)}"
     return {
         "runs": table,
         "charts": f"{table}&compareRunsMode=CHART",

@@ -56,10 +56,11 @@ def check(uri: str) -> None:
 
 def connect(uri: str, experiment: str) -> "tuple[MlflowClient, str]":
     """The store's client, and the id of the experiment, which is made where there is none."""
-    for noisy in ("alembic", "mlflow.db.utils", "mlflow"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
     from mlflow.tracking import MlflowClient
 
+    # after the import, which sets levels of its own
+    for noisy in ("alembic", "mlflow.store.db.utils", "mlflow"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
     file = sqlite_file(uri)
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
