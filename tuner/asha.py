@@ -71,7 +71,7 @@ class SeededASHA(AsyncHyperBandScheduler):
         cutoffs = {rung: cast(float, bracket.cutoff(recorded)) for rung, recorded in bracket._rungs}
         decision = bracket.on_result(cast(RayTrial, _Named(number)), epoch, self._metric_op * value)
         if number == BASELINE:
-            return cast(str, TrialScheduler.CONTINUE)
+            return TrialScheduler.CONTINUE
         if decision == TrialScheduler.STOP:
             rung = max(rung for rung in cutoffs if rung <= epoch)
             sign = "<" if self._metric_op > 0 else ">"
