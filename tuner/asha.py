@@ -11,6 +11,7 @@ from tuner.journal import Trial
 from tuner.sweep import Sweep
 
 NUMBER = "number"  # the key of a Ray trial's config that carries our trial number
+BASELINE = 0  # what the winner is compared with: it counts in the rungs and runs to its end
 EPOCH = "epoch"  # Ray's own count of iterations starts anew in a resumed trial
 
 
@@ -35,7 +36,8 @@ class SeededASHA(AsyncHyperBandScheduler):
     """Li et al., "A System for Massively Parallel Hyperparameter Tuning" (2020), algorithm 2, stopping only.
 
     At a rung a trial is stopped when its value is worse than the (1 - 1/reduction) quantile of those who reached the
-    rung before it; the first one always passes. `reasons` says in words why each trial was stopped.
+    rung before it; the first one always passes, and trial 0 at every rung. `reasons` says in words why each trial was
+    stopped.
     """
 
     def __init__(self, sweep: Sweep, epochs: int) -> None:
@@ -68,6 +70,8 @@ class SeededASHA(AsyncHyperBandScheduler):
         bracket = self._brackets[self._bracket_of(number)]
         cutoffs = {rung: cast(float, bracket.cutoff(recorded)) for rung, recorded in bracket._rungs}
         decision = bracket.on_result(cast(RayTrial, _Named(number)), epoch, self._metric_op * value)
+        if number == BASELINE:
+            return TrialScheduler.CONTINUE
         if decision == TrialScheduler.STOP:
             rung = max(rung for rung in cutoffs if rung <= epoch)
             sign = "<" if self._metric_op > 0 else ">"

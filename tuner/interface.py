@@ -1,14 +1,18 @@
 """The MLflow UI on this machine: one server on loopback, and direct links into it."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
 import subprocess
+from urllib.parse import quote, urlencode
 
 from trainables.errors import UserError
 from tuner import store, tracking
 from tuner.sweep import Sweep
+
+COMPARED = 30  # runs on one compare page: more lines are not told apart
 
 
 def serve(sweep: Sweep, host: str, port: int) -> int:
@@ -20,9 +24,11 @@ def serve(sweep: Sweep, host: str, port: int) -> int:
     file = store.sqlite_file(sweep.tracking)
     if file is not None and not file.exists():
         raise UserError(f"there is no {file} yet: `roadmap-tune run` makes it")
-    for name, link in tracking.links(sweep.tracking, sweep.name, host, port).items():
+    objective = sweep.objective
+    for name, link in links(sweep.tracking, sweep.name, objective.metric, objective.mode, host, port).items():
         print(f"{name:8} {link}", flush=True)
     command, environment = store.server(sweep.tracking, host, port)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     # a group of its own: Ctrl-C reaches us alone, and we end it without its traceback
     process = subprocess.Popen(command, env=environment, start_new_session=True)
     try:
@@ -31,6 +37,26 @@ def serve(sweep: Sweep, host: str, port: int) -> int:
         return 0
     finally:
         _end(process)
+
+
+def links(uri: str, experiment: str, metric: str, mode: str, host: str, port: int) -> dict[str, str]:
+    """Pages of a sweep's newest launch: its trials as a table, as charts, and the best of them side by side."""
+    client, experiment_id = store.connect(uri, experiment)
+    parents = client.search_runs([experiment_id], "tags.kind = 'sweep'", order_by=["start_time DESC"], max_results=1)
+    children = f"tags.`{tracking.PARENT}` = '{parents[0].info.run_id if parents else ''}'"
+    key = f"metrics.`best/{tracking.name(metric)}`"
+    best_first = [f"{key} {'DESC' if mode == 'max' else 'ASC'}"]
+    runs = client.search_runs([experiment_id], children, order_by=best_first, max_results=COMPARED)
+    ids = quote(json.dumps([run.info.run_id for run in runs], separators=(",", ":")))
+    base = f"http://{host}:{port}/#"
+    # sorted by a metric the trials stand alone; else they hide below their parent, and the charts are empty
+    shown = {"searchFilter": children, "orderByKey": key, "orderByAsc": str(mode == "min").lower()}
+    table = f"{base}/experiments/{experiment_id}/runs?workflowType=machine_learning&{urlencode(shown, quote_via=quote)}"
+    return {
+        "runs": table,
+        "charts": f"{table}&compareRunsMode=CHART",
+        "compare": f"{base}/compare-runs?runs={ids}&experiments={quote(json.dumps([experiment_id]))}",
+    }
 
 
 def check_port(host: str, port: int) -> None:

@@ -3,17 +3,20 @@
 It is the only truth a sweep is resumed from: the points already drawn, every report, every end. A driver that is
 killed loses nothing but the epochs after a trial's last checkpoint.
 
-    {"event": "sweep", ...}                                    the header: the sweep, the launch, versions
+    {"event": "sweep", "at": 1800000000.0, ...}                the header: the sweep, the launch, versions
     {"event": "point", "trial": 7, "point": {...}}             drawn by the sampler
     {"event": "report", "trial": 7, "epoch": 3, "metrics": {}} one epoch
     {"event": "checkpoint", "trial": 7, "epoch": 3, "path": ""}
     {"event": "end", "trial": 7, "state": "stopped", "reason": ""}
+
+"at", in each of them: unix seconds.
 """
 
 import fcntl
 import json
 import math
 import os
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +38,7 @@ class Trial:
     state: str = "pending"
     reason: str = ""
     reports: dict[int, dict[str, float]] = field(default_factory=dict)  # epoch -> metrics
+    reported_at: dict[int, float] = field(default_factory=dict)  # epoch -> unix seconds
     checkpoints: dict[int, str] = field(default_factory=dict)  # epoch -> path
 
     @property
@@ -99,7 +103,7 @@ class Journal:
     def write(self, event: str, **values: Any) -> None:
         """Appends one event; it is on disk when this returns."""
         assert self._file is not None, "the journal is not open"
-        record = {"event": event, **values}
+        record = {"event": event, "at": round(time.time(), 3), **values}
         self._file.write(json.dumps(record) + "\n")
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -129,6 +133,7 @@ class Journal:
         if event == "report":
             trial.state = "running"
             trial.reports[int(record["epoch"])] = dict(record["metrics"])
+            trial.reported_at[int(record["epoch"])] = float(record["at"])
         elif event == "checkpoint":
             trial.checkpoints[int(record["epoch"])] = str(record["path"])
         elif event == "end":

@@ -52,9 +52,12 @@ class Results:
         return worst if best is None else best[1]
 
     def best_metrics(self, trial: Trial) -> dict[str, float]:
-        """Every metric of the trial's best epoch, and the epoch itself."""
+        """The validation metrics of the trial's best epoch, and the epoch itself."""
         best = self._best_of(trial)
-        return {} if best is None else {"epoch": float(best[0]), **trial.reports[best[0]]}
+        if best is None:
+            return {}
+        judged = {key: value for key, value in trial.reports[best[0]].items() if key.startswith("val/")}
+        return {"epoch": float(best[0]), **judged}
 
     def place(self, number: int) -> int | None:
         """The rank of a trial, 1 the best; None where it has no value."""

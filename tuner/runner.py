@@ -5,7 +5,6 @@ import math
 import os
 import platform
 import signal
-import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,14 +44,36 @@ class Desk:
         """Ray pickles its callbacks for a restore of its own; a sweep is resumed from its journal instead."""
         return {}
 
+    def caught_up(self) -> None:
+        """Tells MLflow what a driver that was killed had in its journal and not yet there."""
+        for trial in self.journal.trials.values():
+            if trial.ended:
+                best = self.results.best_metrics(trial)
+                self.tracker.settle_trial(trial.id, trial.point, self._tags(trial), trial.state, trial.reason, best)
+                self._tell_reports(trial)
+
     def started(self, trial: Trial) -> None:
-        self.tracker.start_trial(trial.id, trial.point, {"host": platform.node()})
-        if not trial.reports:
-            self.tracker.report(trial.id, 0, _logarithms(self.plan, trial), time.time())
+        self.tracker.start_trial(trial.id, trial.point, self._tags(trial))
+        self._tell_reports(trial)
 
     def reported(self, number: int, epoch: int, metrics: dict[str, float]) -> None:
         self.journal.write("report", trial=number, epoch=epoch, metrics=metrics)
-        self.tracker.report(self.journal.trials[number].id, epoch, metrics, time.time())
+        self._tell(self.journal.trials[number], epoch)
+
+    def _tags(self, trial: Trial) -> dict[str, str]:
+        return {"host": platform.node(), "command": self.results.command(trial)}
+
+    def _tell_reports(self, trial: Trial) -> None:
+        """Each again: the tracker leaves out what the run has."""
+        for epoch in sorted(trial.reports):
+            self._tell(trial, epoch)
+
+    def _tell(self, trial: Trial, epoch: int) -> None:
+        metrics, objective = trial.reports[epoch], self.plan.sweep.objective.metric
+        more = _logarithms(self.plan, trial) if epoch == min(trial.reports) else {}
+        # the metric that is written first is the one that MLflow's compare page opens with
+        first = {objective: metrics[objective]} if objective in metrics else {}
+        self.tracker.report(trial.id, epoch, {**first, **metrics, **more}, trial.reported_at[epoch])
 
     def ended(self, number: int, state: str, reason: str) -> None:
         trial = self.journal.trials[number]
@@ -151,6 +172,7 @@ def launch(plan: Plan, journal: Journal, board: Board) -> tuple[Results, Trackin
     tracker = Tracker(sweep.tracking, sweep.name, journal.header["launch"])
     desk = Desk(plan, journal, tracker, board)
     tracker.open({"sweep": sweep.name, "goal": sweep.goal}, {"sweep.json": sweep.model_dump_json(indent=2)})
+    desk.caught_up()
     board.start(journal.trials)
     try:
         with cluster.local_ray(sweep):

@@ -1,13 +1,18 @@
 """Addresses of MLflow stores: what is valid, what they mean, how a server on one is started."""
 
+import logging
 import os
 import re
 import socket
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 
 from trainables.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
 
 SCHEMES = ("sqlite", "postgresql", "mysql", "http", "https")
 
@@ -47,6 +52,26 @@ def check(uri: str) -> None:
             socket.create_connection((parts.hostname or "", port), timeout=5).close()
         except OSError as error:
             raise UserError(f"tracking={safe(uri)}: no server answers ({error})") from None
+
+
+def connect(uri: str, experiment: str) -> "tuple[MlflowClient, str]":
+    """The store's client, and the id of the experiment, which is made where there is none."""
+    from mlflow.tracking import MlflowClient
+
+    # after the import, which sets levels of its own
+    for noisy in ("alembic", "mlflow.store.db.utils", "mlflow"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    file = sqlite_file(uri)
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    client = MlflowClient(tracking_uri=absolute(uri))
+    found = client.get_experiment_by_name(experiment)
+    if found is not None:
+        if found.lifecycle_stage == "deleted":
+            client.restore_experiment(found.experiment_id)
+        return client, str(found.experiment_id)
+    place = None if file is None else (file.parent / "artifacts" / experiment).resolve().as_uri()
+    return client, str(client.create_experiment(experiment, artifact_location=place))
 
 
 def server(uri: str, host: str, port: int) -> tuple[list[str], dict[str, str]]:

@@ -1,11 +1,10 @@
-"""Every trial in MLflow: the only file that knows it.
+"""Every trial in MLflow: what is written there, and by whom.
 
 One parent run a launch, one child run a trial. The sweep puts what happened into a queue and goes on; a thread of
 its own writes. MLflow being slow, down or full never stops a sweep: what could not be written is counted and said.
 MLflow is imported in that thread: it takes seconds, and no trial ever needs it.
 """
 
-import json
 import logging
 import math
 import queue
@@ -15,7 +14,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from tuner import store
 
@@ -46,6 +44,7 @@ class _Run:
     run_id: str
     last_step: int = -1
     open: bool = True
+    state: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,6 +85,18 @@ class Tracker:
     def start_trial(self, trial_id: str, params: Mapping[str, object], tags: Mapping[str, str]) -> None:
         """The child run: found by its trial id on resume, else made."""
         self._jobs.put(lambda: self._start_trial(trial_id, dict(params), dict(tags)))
+
+    def settle_trial(
+        self,
+        trial_id: str,
+        params: Mapping[str, object],
+        tags: Mapping[str, str],
+        state: str,
+        reason: str,
+        best: Mapping[str, float],
+    ) -> None:
+        """A trial that ended before this launch: made and ended where MLflow does not know so yet."""
+        self._jobs.put(lambda: self._settle_trial(trial_id, dict(params), dict(tags), state, reason, dict(best)))
 
     def report(self, trial_id: str, epoch: int, metrics: Mapping[str, float], at: float) -> None:
         """One epoch's metrics at unix time `at`; a step that the run has already is not written twice."""
@@ -154,7 +165,8 @@ class Tracker:
         for run in self._search(f"tags.`{PARENT}` = '{self._state.parent}'"):
             steps = client.get_metric_history(run.info.run_id, "epoch")
             last = max((metric.step for metric in steps), default=-1)
-            self._state.runs[run.data.tags[TRIAL]] = _Run(run.info.run_id, last, open=False)
+            state = run.data.tags.get(STATE, "")
+            self._state.runs[run.data.tags[TRIAL]] = _Run(run.info.run_id, last, open=False, state=state)
         self._write_artifacts(artifacts)
 
     def _start_trial(self, trial_id: str, params: dict[str, object], tags: dict[str, str]) -> None:
@@ -179,6 +191,20 @@ class Tracker:
         written = [Param(name(key), _clipped(str(value))) for key, value in params.items()]
         for first in range(0, len(written), PARAMS_A_BATCH):
             client.log_batch(run_id, params=written[first : first + PARAMS_A_BATCH])
+
+    def _settle_trial(
+        self,
+        trial_id: str,
+        params: dict[str, object],
+        tags: dict[str, str],
+        state: str,
+        reason: str,
+        best: dict[str, float],
+    ) -> None:
+        known = self._state.runs.get(trial_id)
+        if known is None or known.state != state:
+            self._start_trial(trial_id, params, tags)
+            self._end_trial(trial_id, state, reason, best)
 
     def _write_reports(self, reports: Sequence[_Report]) -> None:
         by_trial: dict[str, list[_Report]] = {}
@@ -228,34 +254,16 @@ class Tracker:
 
     def _client(self) -> "MlflowClient":
         if self._state.client is None:
-            client, experiment_id = _connect(self._uri, self._experiment)
+            client, experiment_id = store.connect(self._uri, self._experiment)
             self._state.experiment_id, self._state.client = experiment_id, client
         return self._state.client
-
-
-def _connect(uri: str, experiment: str) -> "tuple[MlflowClient, str]":
-    for noisy in ("alembic", "mlflow.store.db.utils", "mlflow"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
-    from mlflow.tracking import MlflowClient
-
-    file = store.sqlite_file(uri)
-    if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-    client = MlflowClient(tracking_uri=store.absolute(uri))
-    found = client.get_experiment_by_name(experiment)
-    if found is not None:
-        if found.lifecycle_stage == "deleted":
-            client.restore_experiment(found.experiment_id)
-        return client, str(found.experiment_id)
-    place = None if file is None else (file.parent / "artifacts" / experiment).resolve().as_uri()
-    return client, str(client.create_experiment(experiment, artifact_location=place))
 
 
 def _metrics(report: _Report) -> "list[Metric]":
     from mlflow.entities import Metric
 
     at = int(report.at * 1000)
-    values = {"epoch": float(report.epoch), **report.metrics}
+    values = {**report.metrics, "epoch": float(report.epoch)}
     return [Metric(name(key), value, at, report.epoch) for key, value in values.items() if not math.isinf(value)]
 
 
@@ -266,15 +274,3 @@ def name(key: str) -> str:
 
 def _clipped(value: str) -> str:
     return value if len(value) <= PARAM_LENGTH else value[: PARAM_LENGTH - 4] + " ..."
-
-
-def links(uri: str, experiment: str, host: str, port: int) -> dict[str, str]:
-    """Direct pages of one sweep: its runs as a table, and the best trials side by side."""
-    client, experiment_id = _connect(uri, experiment)
-    base = f"http://{host}:{port}/#"
-    runs = client.search_runs([experiment_id], "tags.kind = 'trial'", max_results=50)
-    ids = quote(json.dumps([run.info.run_id for run in runs], separators=(",", ":")))
-    return {
-        "runs": f"{base}/experiments/{experiment_id}/runs?workflowType=machine_learning",
-        "compare": f"{base}/compare-runs?runs={ids}&experiments={quote(json.dumps([experiment_id]))}",
-    }

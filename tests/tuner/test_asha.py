@@ -36,6 +36,13 @@ def test_a_smaller_value_is_better_where_the_mode_is_min(sweep: Sweep) -> None:
     assert scheduler.reasons[1] == "asha: rung 1, 0.2000 > 0.1000"
 
 
+def test_the_baseline_counts_in_the_rungs_and_is_never_stopped(sweep: Sweep) -> None:
+    scheduler = asha(sweep, grace=1, reduction=2.0)
+    assert scheduler.judge(1, 1, 0.5) == scheduler.judge(0, 1, 0.1) == TrialScheduler.CONTINUE
+    assert scheduler.judge(2, 1, 0.2) == TrialScheduler.STOP and 0 not in scheduler.reasons
+    assert scheduler.reasons[2] == "asha: rung 1, 0.2000 < 0.3000"
+
+
 def test_the_last_epoch_is_no_early_stop(sweep: Sweep) -> None:
     scheduler = asha(sweep, epochs=4)
     assert scheduler.judge(0, 4, 0.5) == TrialScheduler.STOP and scheduler.reasons == {}

@@ -66,7 +66,8 @@ def test_check_says_what_would_run(sweep_file: Path, capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.slow
-def test_serves_the_runs_and_ends_with_ctrl_c(sweep_file: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_serves_the_runs_and_ends_with_ctrl_c(sweep_file: Path, tmp_path: Path, how: signal.Signals) -> None:
     tracker = Tracker(f"sqlite:///{tmp_path}/mlruns/mlflow.db", "small", "launch")
     tracker.open({}, {})
     tracker.start_trial("0000", {"a": 1}, {})
@@ -92,7 +93,7 @@ def test_serves_the_runs_and_ends_with_ctrl_c(sweep_file: Path, tmp_path: Path) 
                 time.sleep(0.3)
     finally:
         children = psutil.Process(process.pid).children(recursive=True)
-        os.killpg(process.pid, signal.SIGINT)
+        os.kill(process.pid, how)
         output, _ = process.communicate(timeout=30)
     assert "workflowType=machine_learning" in output and "compare-runs?runs=" in output
     assert "Traceback" not in output

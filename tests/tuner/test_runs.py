@@ -77,6 +77,15 @@ def mlflow_runs(folder: Path) -> dict[str, list[tuple[str, str]]]:
     return found
 
 
+def commands(folder: Path) -> dict[str, str]:
+    """trial id -> the command in its MLflow run that repeats it."""
+    connection = sqlite3.connect(folder / "mlruns" / "mlflow.db")
+    query = "select t.value, c.value from tags t join tags c on c.run_uuid = t.run_uuid"
+    found = dict(connection.execute(f"{query} where t.key = 'trial_id' and c.key = 'command'"))
+    connection.close()
+    return found
+
+
 def assert_whole(folder: Path, trials: int) -> None:
     """Every planned trial ended once, in the journal and in MLflow; every epoch of it is in MLflow once."""
     journal = Journal.read(folder / "runs" / "small")
@@ -112,6 +121,7 @@ def test_a_sweep_from_start_to_repeat(sweep_file: Path, tmp_path: Path) -> None:
         status, reason = runs[trial.id][0]
         assert status == ("FINISHED" if trial.state == "finished" else "KILLED")
         assert reason == (trial.reason or trial.state)
+    assert commands(tmp_path).keys() == {trial.id for trial in journal.trials.values()}
     for said in ("rank", "the presets (trial 0000)", "raw pixels", "roadmap-tune ui"):
         assert said in output
     assert "Traceback" not in output
@@ -119,6 +129,7 @@ def test_a_sweep_from_start_to_repeat(sweep_file: Path, tmp_path: Path) -> None:
     best = re.search(r"best val/map_at_r \S+ \(trial (\d+)\)", output)
     command = re.search(r"roadmap-train (.*)", output)
     assert best is not None and command is not None
+    assert commands(tmp_path)[best[1]] == command[0]
     overrides = [*shlex.split(command[1]), f"experience.log_dir={tmp_path}/alone"]
     subprocess.run([sys.executable, "-m", "trainables", *overrides], check=True, capture_output=True, cwd=tmp_path)
     alone = [json.loads(line) for line in next(tmp_path.glob("alone/*/reports.jsonl")).read_text().splitlines()]

@@ -1,5 +1,6 @@
 """MLflow: a real sqlite store, written from the tracker's thread."""
 
+import json
 import logging
 import math
 import subprocess
@@ -8,11 +9,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
 from trainables.errors import UserError
 from tuner import store
+from tuner.interface import links
 from tuner.tracking import Tracker, TrackingSummary, name
 
 
@@ -82,10 +85,50 @@ def test_resume_finds_the_runs_again(uri: str) -> None:
     assert children[0].info.status == "FINISHED"
 
 
+def test_a_trial_that_ended_before_the_driver_was_killed_is_settled(uri: str) -> None:
+    first = launch(uri, "settled")
+    first.start_trial("0000", {"a": 1}, {})
+    first.report("0000", 1, {"m": 0.1}, time.time())
+    first.end_trial("0000", "finished", "", {"m": 0.1})
+    first.start_trial("0001", {"a": 2}, {})
+    first._jobs.put(None)  # killed: the end of 0001 and all of 0002 never came
+    first._thread.join()
+    second = launch(uri, "settled")
+    for trial_id, state in (("0000", "finished"), ("0001", "stopped"), ("0002", "finished")):
+        second.settle_trial(trial_id, {"a": 1}, {}, state, "why", {"m": 0.2})
+        second.report(trial_id, 1, {"m": 0.2}, 1000.0)
+    assert second.close("finished", {}, {}, 60).failed == 0
+    client, _, children = runs(uri, "settled")
+    by_trial = {run.data.tags["trial_id"]: run for run in children}
+    assert len(children) == 3
+    assert [by_trial[key].info.status for key in sorted(by_trial)] == ["FINISHED", "KILLED", "FINISHED"]
+    histories = {key: client.get_metric_history(run.info.run_id, "m") for key, run in by_trial.items()}
+    assert {key: [metric.value for metric in found] for key, found in histories.items()} == {
+        "0000": [0.1], "0001": [0.2], "0002": [0.2]
+    }  # fmt: skip
+    assert histories["0002"][0].timestamp == 1000_000
+
+
 def test_another_launch_is_another_parent(uri: str) -> None:
     launch(uri, "twice", "a").close("finished", {}, {}, 60)
     launch(uri, "twice", "b").close("finished", {}, {}, 60)
     assert len(runs(uri, "twice")[1]) == 2
+
+
+def test_links_lead_to_the_newest_launch_best_first(uri: str) -> None:
+    for launched, values in (("a", (0.9,)), ("b", (0.1, 0.5, 0.3))):
+        tracker = launch(uri, "linked", launched)
+        for number, value in enumerate(values):
+            tracker.start_trial(f"{number:04d}", {}, {})
+            tracker.end_trial(f"{number:04d}", "finished", "", {"val/m": value})
+        tracker.close("finished", {}, {}, 60)
+    client, _, children = runs(uri, "linked")
+    found = links(uri, "linked", "val/m", "max", "127.0.0.1", 5000)
+    compared = json.loads(unquote(found["compare"]).partition("runs=")[2].partition("&")[0])
+    assert [client.get_run(run).data.metrics["best/val/m"] for run in compared] == [0.5, 0.3, 0.1]
+    newest = children[[run.info.run_id for run in children].index(compared[0])].data.tags["mlflow.parentRunId"]
+    for page in ("runs", "charts"):
+        assert f"tags.`mlflow.parentRunId` = '{newest}'" in unquote(found[page])
 
 
 def test_a_broken_store_is_counted_and_never_raised(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
