@@ -1,13 +1,15 @@
 """An Experiment's parts as objects: the only place that goes from names to constructors."""
 
+import inspect
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import nn
 
 from trainables import data
-from trainables.errors import UserError
-from trainables.experiment import Experiment, OptimizerPart
+from trainables.errors import UserError, unknown
+from trainables.experiment import Experiment, OptimizerPart, Sampler
 from trainables.models import RetrievalNet
 from trainables.registry import DATASETS, LOSSES, MODELS, OPTIMIZERS, SAMPLERS, SCHEDULERS, construct
 
@@ -24,10 +26,18 @@ def build_dataset(experiment: Experiment) -> data.Emoji:
     return construct("dataset", DATASETS, experiment.dataset.name, experiment.dataset.kwargs)
 
 
-def build_sampler(experiment: Experiment, labels: Any) -> data.MPerClassSampler:
-    """The batch sampler over train labels (n,)."""
-    sampler = experiment.dataset.sampler
-    return construct("sampler", SAMPLERS, sampler.name, sampler.kwargs, labels, seed=experiment.experience.seed)
+def build_sampler(experiment: Experiment, labels: Any, super_labels: Any) -> data.BatchSampler:
+    """The batch sampler over train labels (n,) and super-labels (n,) or None."""
+    return _sampler(experiment.dataset.sampler, labels, super_labels, experiment.experience.seed)
+
+
+def _sampler(sampler: Sampler, labels: Any, super_labels: Any, seed: int) -> data.BatchSampler:
+    if sampler.name not in SAMPLERS:
+        raise unknown("sampler", sampler.name, SAMPLERS)
+    given = {"labels": labels, "super_labels": super_labels, "seed": seed}
+    taken = inspect.signature(SAMPLERS[sampler.name]).parameters
+    of_data = {key: value for key, value in given.items() if key in taken}
+    return construct("sampler", SAMPLERS, sampler.name, sampler.kwargs, **of_data)
 
 
 def build_model(experiment: Experiment) -> RetrievalNet:
@@ -74,9 +84,8 @@ def check(experiment: Experiment) -> None:
     data.build_transform(experiment.transform.test)
     construct_check_model(experiment)
     build_optimizers(experiment.optimizer, _Dummy())
-    sampler = experiment.dataset.sampler
-    plenty = [label for label in range(4096) for _ in range(8)]
-    construct("sampler", SAMPLERS, sampler.name, sampler.kwargs, plenty, seed=0)
+    plenty = np.repeat(np.arange(1024), 64)
+    _sampler(experiment.dataset.sampler, plenty, plenty % 64, seed=0)
 
 
 def construct_check_model(experiment: Experiment) -> None:

@@ -22,7 +22,11 @@ LOSSES = {
 }
 MODELS = {"RetrievalNet": RetrievalNet}
 DATASETS = {"emoji": data.Emoji}
-SAMPLERS = {"MPerClassSampler": data.MPerClassSampler}
+SAMPLERS = {
+    "MPerClassSampler": data.MPerClassSampler,
+    "HierarchicalSampler": data.HierarchicalSampler,
+    "RandomSampler": data.RandomSampler,
+}
 OPTIMIZERS = {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}
 SCHEDULERS = {"MultiStepLR": torch.optim.lr_scheduler.MultiStepLR}
 

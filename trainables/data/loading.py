@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from trainables.data.samplers import MPerClassSampler
+from trainables.data.samplers import BatchSampler
 from trainables.data.splits import LabelledImages
 from trainables.data.transforms import BatchTransform
 
@@ -40,7 +40,7 @@ class TrainLoader:
         self,
         images: LabelledImages,
         transform: BatchTransform,
-        sampler: MPerClassSampler,
+        sampler: BatchSampler,
         *,
         seed: int,
         workers: int = 0,
@@ -81,7 +81,7 @@ def eval_batches(
 class _EpochPlan:
     """The sampler's batches with their seeds, for whichever epoch number is set."""
 
-    def __init__(self, sampler: MPerClassSampler, seed: int) -> None:
+    def __init__(self, sampler: BatchSampler, seed: int) -> None:
         self._sampler, self._seed, self.number = sampler, seed, 0
 
     def __len__(self) -> int:
