@@ -100,6 +100,11 @@ class LossTerm(Part):
     weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Literal["adaptive"]
     kwargs: Kwargs
 
+    @property
+    def short_name(self) -> str:
+        """Without the library it is from: MultiSimilarityLoss for pml/MultiSimilarityLoss."""
+        return self.name.rpartition("/")[2]
+
 
 class Memory(Part):
     """Embeddings of earlier batches that the losses compare the batch with; name null: none."""

@@ -68,11 +68,12 @@ class Training:
             pin_memory=experience.pin_memory and self.device.type == "cuda",
         )
         self.net = building.build_model(experiment).to(self.device)
-        self.optimizers, self.schedulers = building.build_optimizers(experiment.optimizer, self.net)
+        losses = building.build_losses(experiment, images.num_classes, self.net.embed_dim)
+        self.optimizers, self.schedulers = building.build_optimizers(experiment.optimizer, self.net, losses)
         precision = Precision(self.device, getattr(torch, experience.amp_dtype), self.net.with_autocast)
         self._step = Step(
             self.net,
-            [(name, weight, loss.to(self.device)) for name, weight, loss in building.build_losses(experiment)],
+            [(name, weight, loss.to(self.device)) for name, weight, loss in losses],
             self.optimizers,
             precision.scaler(),
             precision,

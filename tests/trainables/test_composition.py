@@ -48,17 +48,25 @@ def test_the_environment_in_both_spellings(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_an_experiment_survives_json_and_cannot_be_changed() -> None:
-    experiment = compose(["model=timm", "loss=smoothap", "optimizer=adam"])
+    experiment = compose(["model=timm", "loss=smoothap", "optimizer=sop"])
     assert Experiment.model_validate_json(experiment.model_dump_json()) == experiment
     with pytest.raises(ValueError, match="frozen"):
         experiment.experience.seed = 1  # type: ignore[misc]
+
+
+# proxies need an optimizer, and the other way round
+TOGETHER = {
+    "loss=proxy_anchor": ["optimizer=proxies"],
+    "loss=arcface": ["optimizer=proxies"],
+    "optimizer=proxies": ["loss=proxy_anchor"],
+}
 
 
 def test_every_preset_of_every_group_composes() -> None:
     for group, names in groups().items():
         for name in names:
             if group != "experience":
-                compose([f"{group}={name}"])
+                compose([f"{group}={name}", *TOGETHER.get(f"{group}={name}", [])])
 
 
 @pytest.mark.parametrize(

@@ -19,22 +19,28 @@ Item = tuple[int, Sequence[int]]  # seed of the batch, positions
 
 
 class BatchedImages(Dataset[Batch]):
-    """(seed, positions) -> a transformed batch; the global generators are left as they were."""
+    """(seed, positions) -> a transformed batch; the global generators are left as they were.
 
-    def __init__(self, images: LabelledImages, transform: BatchTransform) -> None:
-        self._images, self._transform = images, transform
+    labels (n,): what is told of each image.
+    """
+
+    def __init__(self, images: LabelledImages, transform: BatchTransform, labels: np.ndarray) -> None:
+        self._images, self._transform, self._labels = images, transform, labels
 
     def __getitem__(self, item: Item) -> Batch:
         seed, positions = item
         rows = self._images.rows[list(positions)]
         with _seeded(seed):
             pixels = self._transform([self._images.source[int(row)] for row in rows])
-        labels = torch.as_tensor(self._images.labels[list(positions)])
+        labels = torch.as_tensor(self._labels[list(positions)])
         return pixels, labels, torch.as_tensor(list(positions))
 
 
 class TrainLoader:
-    """`epoch(n)` gives the sampler's next epoch in transformed batches; worker processes live from epoch to epoch."""
+    """`epoch(n)` gives the sampler's next epoch in transformed batches; worker processes live from epoch to epoch.
+
+    The labels of a batch are `images.class_numbers`, 0 to C-1: losses with a proxy for each class count from 0.
+    """
 
     def __init__(
         self,
@@ -48,7 +54,9 @@ class TrainLoader:
     ) -> None:
         self.images = images
         self._plan = _EpochPlan(sampler, seed)
-        self._loader = _loader(BatchedImages(images, transform), self._plan, images, workers, pin_memory)
+        self._loader = _loader(
+            BatchedImages(images, transform, images.class_numbers), self._plan, images, workers, pin_memory
+        )
 
     def __len__(self) -> int:
         return len(self._plan)
@@ -75,7 +83,7 @@ def eval_batches(
 ) -> Iterator[Batch]:
     """Every image once, in order."""
     items = [(0, range(start, min(start + batch_size, len(images)))) for start in range(0, len(images), batch_size)]
-    yield from _loader(BatchedImages(images, transform), items, images, workers, pin_memory)
+    yield from _loader(BatchedImages(images, transform, images.labels), items, images, workers, pin_memory)
 
 
 class _EpochPlan:
