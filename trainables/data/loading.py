@@ -4,6 +4,7 @@ import os
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -19,20 +20,17 @@ Item = tuple[int, Sequence[int]]  # seed of the batch, positions
 
 
 class BatchedImages(Dataset[Batch]):
-    """(seed, positions) -> a transformed batch; the global generators are left as they were.
+    """(seed, positions) -> a transformed batch; the global generators are left as they were."""
 
-    labels (n,): what is told of each image.
-    """
-
-    def __init__(self, images: LabelledImages, transform: BatchTransform, labels: np.ndarray) -> None:
-        self._images, self._transform, self._labels = images, transform, labels
+    def __init__(self, images: LabelledImages, transform: BatchTransform) -> None:
+        self._images, self._transform = images, transform
 
     def __getitem__(self, item: Item) -> Batch:
         seed, positions = item
         rows = self._images.rows[list(positions)]
         with _seeded(seed):
             pixels = self._transform([self._images.source[int(row)] for row in rows])
-        labels = torch.as_tensor(self._labels[list(positions)])
+        labels = torch.as_tensor(self._images.labels[list(positions)])
         return pixels, labels, torch.as_tensor(list(positions))
 
 
@@ -83,7 +81,7 @@ def eval_batches(
 ) -> Iterator[Batch]:
     """Every image once, in order."""
     items = [(0, range(start, min(start + batch_size, len(images)))) for start in range(0, len(images), batch_size)]
-    yield from _loader(BatchedImages(images, transform, images.labels), items, images, workers, pin_memory)
+    yield from _loader(BatchedImages(images, transform), items, images, workers, pin_memory)
 
 
 class _EpochPlan:
