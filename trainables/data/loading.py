@@ -52,9 +52,8 @@ class TrainLoader:
     ) -> None:
         self.images = images
         self._plan = _EpochPlan(sampler, seed)
-        self._loader = _loader(
-            BatchedImages(images, transform, images.class_numbers), self._plan, images, workers, pin_memory
-        )
+        numbered = replace(images, labels=images.class_numbers)
+        self._loader = _loader(BatchedImages(numbered, transform), self._plan, images, workers, pin_memory)
 
     def __len__(self) -> int:
         return len(self._plan)
