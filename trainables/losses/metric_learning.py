@@ -113,7 +113,7 @@ def probe(name: str, loss: nn.Module, kwargs: Mapping[str, Any], references: boo
     try:
         value = _probed(loss, embed_dim)
     except Exception as error:
-        told = str(error).partition("\n")[0]
+        told = str(error).partition("\n")[0] or type(error).__name__
         raise UserError(f"{name}: {told}") from error
     if not torch.isfinite(value):
         raise UserError(f"{name}: its settings give {float(value)} on a batch of two classes")
