@@ -3,10 +3,12 @@
     compose(["dataset=emoji", "loss=roadmap", "loss.SupAP.tau=0.02", "optimizer.backbone.lr=1e-3"])
 
 List members are addressed by position (`loss.1.kwargs.tau`) or by name (`loss.SupAP.tau`): a loss by its name, an
-optimizer by the part it trains. Behind a name, a key that is not a field of the entry is one of its kwargs.
+optimizer by the part it trains. Behind a name, a key that is not a field of the entry is one of its kwargs. A loss
+of pytorch-metric-learning goes by its name with or without the library's: `loss.pml/NTXentLoss.temperature`.
 """
 
 import os
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -31,6 +33,9 @@ MEMBERS: dict[str, tuple[str, type[BaseModel]]] = {
     "loss": ("name", LossTerm),
     "optimizer": ("params", OptimizerPart),
 }
+
+# Hydra's grammar has no slash in a key
+_LIBRARY = re.compile(r"^(\+{0,2}loss\.)pml/")
 
 
 def compose(overrides: Sequence[str] = ()) -> Experiment:
@@ -72,7 +77,7 @@ def _sort_overrides(overrides: Sequence[str]) -> tuple[list[str], list[Override]
     chosen, values = [], []
     for text in overrides:
         try:
-            override = OverridesParser.create().parse_override(text)
+            override = OverridesParser.create().parse_override(_LIBRARY.sub(r"\1", text))
         except HydraException:
             raise UserError(f"cannot read {text!r}: an override is KEY=VALUE") from None
         key = override.key_or_group
@@ -125,8 +130,8 @@ def _resolve_members(path: str, config: DictConfig) -> str:
     if group not in MEMBERS or not rest:
         return path
     naming, entry = MEMBERS[group]
-    member, _, key = rest.partition(".")
-    names = [str(item[naming]) for item in config[group]]
+    member, _, key = _short(rest).partition(".")
+    names = [_short(item[naming]) for item in config[group]]
     if member.isdigit():
         if int(member) >= len(names):
             raise UserError(f"{path!r}: {group} has {len(names)} members, counted from 0: {', '.join(names)}")
@@ -138,6 +143,11 @@ def _resolve_members(path: str, config: DictConfig) -> str:
     field = key.partition(".")[0]
     inside = key if field in entry.model_fields else f"kwargs.{key}"
     return f"{group}.{names.index(member)}.{inside}"
+
+
+def _short(name: object) -> str:
+    """A name without the library that it is from."""
+    return str(name).removeprefix("pml/")
 
 
 def _keys(node: Any) -> set[str]:
@@ -154,7 +164,7 @@ def _paths(node: Any, prefix: str = "") -> list[str]:
     elif OmegaConf.is_list(node) and prefix.rstrip(".") in MEMBERS:
         naming = MEMBERS[prefix.rstrip(".")][0]
         for item in node:
-            found += [path.replace(".kwargs.", ".", 1) for path in _paths(item, f"{prefix}{item[naming]}.")]
+            found += [path.replace(".kwargs.", ".", 1) for path in _paths(item, f"{prefix}{_short(item[naming])}.")]
     else:
         found.append(prefix.rstrip("."))
     return found

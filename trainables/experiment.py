@@ -59,12 +59,22 @@ class Experience(Part):
             raise ValueError("kfold and split go together: kfold=4 split=0 holds out the first of four folds")
         if self.kfold is not None and self.split is not None and self.split >= self.kfold:
             raise ValueError(f"split must be below kfold ({self.kfold}), not {self.split}")
+        if self.closed_set and self.with_super_labels:
+            raise ValueError("closed_set and with_super_labels exclude each other: set one of them to false")
+        for name, wanted in (("closed_set", self.closed_set), ("with_super_labels", self.with_super_labels)):
+            if wanted and not self.validates:
+                raise ValueError(f"{name} says what is held out together: it needs holdout, or kfold and split")
         return self
 
     @property
     def validates(self) -> bool:
         """Whether some train classes are held out for validation."""
         return self.holdout is not None or self.kfold is not None
+
+    @property
+    def held_unit(self) -> Literal["class", "super-class", "image"]:
+        """What is held out whole, or trained on whole."""
+        return "image" if self.closed_set else "super-class" if self.with_super_labels else "class"
 
 
 class Sampler(Part):
@@ -89,6 +99,11 @@ class LossTerm(Part):
     # "adaptive": rescaled to the mean gradient norm of the losses on the last layer
     weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Literal["adaptive"]
     kwargs: Kwargs
+
+    @property
+    def short_name(self) -> str:
+        """Without the library it is from: MultiSimilarityLoss for pml/MultiSimilarityLoss."""
+        return self.name.rpartition("/")[2]
 
 
 class Memory(Part):

@@ -22,7 +22,11 @@ LOSSES = {
 }
 MODELS = {"RetrievalNet": RetrievalNet}
 DATASETS = {"emoji": data.Emoji}
-SAMPLERS = {"MPerClassSampler": data.MPerClassSampler}
+SAMPLERS = {
+    "MPerClassSampler": data.MPerClassSampler,
+    "HierarchicalSampler": data.HierarchicalSampler,
+    "RandomSampler": data.RandomSampler,
+}
 OPTIMIZERS = {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}
 SCHEDULERS = {"MultiStepLR": torch.optim.lr_scheduler.MultiStepLR}
 
@@ -43,6 +47,8 @@ def construct(
         if key not in parameters or key in more:
             raise unknown(f"setting of {name}", key, [known for known in parameters if known not in more])
         default = parameters[key].default
+        if type(default) is bool and not isinstance(value, bool):
+            raise UserError(f"{name}: {key} must be true or false, not {value!r}")
         # null is left to the constructor: some numbers may be absent
         number = value is None or (isinstance(value, int | float) and not isinstance(value, bool))
         if type(default) in (int, float) and not number:

@@ -20,12 +20,11 @@ from trainables.data import (
     TrainLoader,
     build_transform,
     eval_batches,
-    folds,
-    hold_out,
 )
 from trainables.errors import UserError
 from trainables.evaluation import retrieval_metrics
 from trainables.experiment import Experiment
+from trainables.splitting import train_and_validation
 from trainables.steps import Diverged, Precision, Step
 
 Progress = Callable[[str, int, int], None]  # (what, done, total)
@@ -37,24 +36,6 @@ class Report:
 
     epoch: int  # counted from 1
     metrics: dict[str, float]
-
-
-def train_and_validation(
-    experiment: Experiment, images: LabelledImages
-) -> tuple[LabelledImages, RetrievalSplit | None]:
-    """The train split without the classes that are held out, and those as the split "val" (or None)."""
-    experience = experiment.experience
-    seed = experience.split_random_state
-    if experience.holdout is not None:
-        kept, held = hold_out(images.labels, images.super_labels, experience.holdout, seed)
-    elif experience.kfold is not None and experience.split is not None:
-        parts = folds(images.labels, images.super_labels, experience.kfold, seed)
-        held = parts[experience.split]
-        kept = torch.cat([torch.as_tensor(part) for fold, part in enumerate(parts) if fold != experience.split]).numpy()
-        kept.sort()
-    else:
-        return images, None
-    return images.subset(kept), RetrievalSplit("val", images.subset(held), None)
 
 
 class Training:
@@ -77,7 +58,7 @@ class Training:
         checkpoint.seed_everything(experience.seed)
         self._dataset = building.build_dataset(experiment)
         images, self.validation = train_and_validation(experiment, self._dataset.train())
-        self.sampler = building.build_sampler(experiment, images.labels)
+        self.sampler = building.build_sampler(experiment, images.labels, images.super_labels)
         self._loader = TrainLoader(
             images,
             build_transform(experiment.transform.train),
@@ -87,11 +68,12 @@ class Training:
             pin_memory=experience.pin_memory and self.device.type == "cuda",
         )
         self.net = building.build_model(experiment).to(self.device)
-        self.optimizers, self.schedulers = building.build_optimizers(experiment.optimizer, self.net)
+        losses = building.build_losses(experiment, images.num_classes, self.net.embed_dim)
+        self.optimizers, self.schedulers = building.build_optimizers(experiment.optimizer, self.net, losses)
         precision = Precision(self.device, getattr(torch, experience.amp_dtype), self.net.with_autocast)
         self._step = Step(
             self.net,
-            [(name, weight, loss.to(self.device)) for name, weight, loss in building.build_losses(experiment)],
+            [(name, weight, loss.to(self.device)) for name, weight, loss in losses],
             self.optimizers,
             precision.scaler(),
             precision,

@@ -9,7 +9,7 @@ from trainables.composition import compose
 from trainables.data import LabelledImages
 from trainables.errors import UserError
 from trainables.evaluation import pixel_embeddings, retrieval_metrics
-from trainables.training import train_and_validation
+from trainables.splitting import train_and_validation
 from tuner.board import Board
 from tuner.journal import FILE, Journal, Trial, running
 from tuner.plan import Plan

@@ -1,8 +1,13 @@
 """Overrides -> Experiment: what a user writes is what is trained, or it is refused in one line."""
 
+import math
+
 import pytest
+import torch
+from torch.nn import functional
 
 from trainables import compose
+from trainables.building import build_losses
 from trainables.composition import groups, preset
 from trainables.errors import UserError
 from trainables.experiment import Experiment
@@ -23,6 +28,33 @@ def test_positions_and_names_address_the_same_member() -> None:
     assert by_name == by_position
     assert by_name.loss[1].kwargs["tau"] == 0.02
     assert preset("loss.SupAP.tau", []) == preset("loss.1.kwargs.tau", []) == 0.01
+
+
+def test_losses_of_a_library_go_by_both_their_names() -> None:
+    for path in ("loss.MultiSimilarityLoss.alpha", "loss.pml/MultiSimilarityLoss.alpha", "loss.0.kwargs.alpha"):
+        term = compose(["loss=multi_similarity", f"{path}=3.5"]).loss[0]
+        assert (term.name, term.short_name, term.kwargs["alpha"]) == (
+            "pml/MultiSimilarityLoss",
+            "MultiSimilarityLoss",
+            3.5,
+        )
+        assert preset(path, ["loss=multi_similarity"]) == 2.0
+    assert compose(["loss=multi_similarity", "+loss.pml/MultiSimilarityLoss.base=1"]).loss[0].kwargs["base"] == 1
+    with pytest.raises(UserError, match=r"did you mean 'loss.MultiSimilarityLoss.weight'"):
+        compose(["loss=multi_similarity", "loss.pml/MultiSimilarityLoss.weight.value=3"])
+
+
+@pytest.mark.parametrize(("tau", "delta"), [(0.01, 0.05), (0.05, 0.02), (0.1, 0.0)])
+def test_an_offset_of_null_follows_tau_and_delta(tau: float, delta: float) -> None:
+    searched = ["loss.SupAP.offset=null", f"loss.SupAP.tau={tau}", f"loss.SupAP.delta={delta}"]
+    (_, _, loss) = build_losses(compose(searched))[1]
+    expected = compose([*searched, f"loss.SupAP.offset={0.5 + 1 / (1 + math.exp(-delta / tau))!r}"])
+    (_, _, written) = build_losses(expected)[1]
+    embeddings = functional.normalize(torch.randn(16, 8, generator=torch.Generator().manual_seed(0)), dim=1)
+    labels = torch.arange(16) // 4
+    assert torch.equal(loss(embeddings, labels), written(embeddings, labels))
+    (_, _, published) = build_losses(compose(searched[1:]))[1]
+    assert not torch.equal(loss(embeddings, labels), published(embeddings, labels))
 
 
 def test_numbers_are_read_as_people_write_them() -> None:
@@ -48,17 +80,25 @@ def test_the_environment_in_both_spellings(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_an_experiment_survives_json_and_cannot_be_changed() -> None:
-    experiment = compose(["model=timm", "loss=smoothap", "optimizer=adam"])
+    experiment = compose(["model=timm", "loss=smoothap", "optimizer=sop"])
     assert Experiment.model_validate_json(experiment.model_dump_json()) == experiment
     with pytest.raises(ValueError, match="frozen"):
         experiment.experience.seed = 1  # type: ignore[misc]
+
+
+# proxies need an optimizer, and the other way round
+TOGETHER = {
+    "loss=proxy_anchor": ["optimizer=proxies"],
+    "loss=arcface": ["optimizer=proxies"],
+    "optimizer=proxies": ["loss=proxy_anchor"],
+}
 
 
 def test_every_preset_of_every_group_composes() -> None:
     for group, names in groups().items():
         for name in names:
             if group != "experience":
-                compose([f"{group}={name}"])
+                compose([f"{group}={name}", *TOGETHER.get(f"{group}={name}", [])])
 
 
 @pytest.mark.parametrize(

@@ -3,18 +3,21 @@
 from trainables.data.emoji import Emoji
 from trainables.data.loading import TrainLoader, eval_batches
 from trainables.data.partition import folds, hold_out
-from trainables.data.samplers import MPerClassSampler
+from trainables.data.samplers import BatchSampler, HierarchicalSampler, MPerClassSampler, RandomSampler
 from trainables.data.sources import ArrayImages
 from trainables.data.splits import ImageSource, LabelledImages, RetrievalSplit
 from trainables.data.transforms import BatchTransform, build_transform
 
 __all__ = [
     "ArrayImages",
+    "BatchSampler",
     "BatchTransform",
     "Emoji",
+    "HierarchicalSampler",
     "ImageSource",
     "LabelledImages",
     "MPerClassSampler",
+    "RandomSampler",
     "RetrievalSplit",
     "TrainLoader",
     "build_transform",

@@ -4,13 +4,14 @@ import os
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from trainables.data.samplers import MPerClassSampler
+from trainables.data.samplers import BatchSampler
 from trainables.data.splits import LabelledImages
 from trainables.data.transforms import BatchTransform
 
@@ -34,13 +35,16 @@ class BatchedImages(Dataset[Batch]):
 
 
 class TrainLoader:
-    """`epoch(n)` gives the sampler's next epoch in transformed batches; worker processes live from epoch to epoch."""
+    """`epoch(n)` gives the sampler's next epoch in transformed batches; worker processes live from epoch to epoch.
+
+    The labels of a batch are `images.class_numbers`, 0 to C-1: losses with a proxy for each class count from 0.
+    """
 
     def __init__(
         self,
         images: LabelledImages,
         transform: BatchTransform,
-        sampler: MPerClassSampler,
+        sampler: BatchSampler,
         *,
         seed: int,
         workers: int = 0,
@@ -48,7 +52,8 @@ class TrainLoader:
     ) -> None:
         self.images = images
         self._plan = _EpochPlan(sampler, seed)
-        self._loader = _loader(BatchedImages(images, transform), self._plan, images, workers, pin_memory)
+        numbered = replace(images, labels=images.class_numbers)
+        self._loader = _loader(BatchedImages(numbered, transform), self._plan, images, workers, pin_memory)
 
     def __len__(self) -> int:
         return len(self._plan)
@@ -81,7 +86,7 @@ def eval_batches(
 class _EpochPlan:
     """The sampler's batches with their seeds, for whichever epoch number is set."""
 
-    def __init__(self, sampler: MPerClassSampler, seed: int) -> None:
+    def __init__(self, sampler: BatchSampler, seed: int) -> None:
         self._sampler, self._seed, self.number = sampler, seed, 0
 
     def __len__(self) -> int:

@@ -36,6 +36,15 @@ class LabelledImages:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def class_numbers(self) -> np.ndarray:
+        """(n,) int64: 0 to C-1, the place of each label among the labels there are."""
+        return np.unique(self.labels, return_inverse=True)[1]
+
+    @property
+    def num_classes(self) -> int:
+        return len(np.unique(self.labels))
+
     def subset(self, positions: np.ndarray) -> "LabelledImages":
         """The images at these positions, in this order."""
         super_labels = None if self.super_labels is None else self.super_labels[positions]

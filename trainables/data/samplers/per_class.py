@@ -1,15 +1,15 @@
-"""Which images make a batch. Samplers own their generator: a batch depends on the seed and the epoch alone."""
+"""Batches of some images each of some classes."""
 
 import copy
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
+from trainables.data.samplers.base import BatchSampler, by_class, whole_numbers
 from trainables.errors import UserError
 
 
-class MPerClassSampler:
+class MPerClassSampler(BatchSampler):
     """Batches of batch_size / samples_per_class classes with samples_per_class images each.
 
     Every epoch shuffles the classes and the images of each; a class gives `samples_per_class` images at a time, none
@@ -17,20 +17,15 @@ class MPerClassSampler:
     """
 
     def __init__(self, labels: Sequence[int], batch_size: int, samples_per_class: int, seed: int) -> None:
-        for name, value in (("batch_size", batch_size), ("samples_per_class", samples_per_class)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise UserError(f"MPerClassSampler: {name} must be a whole number above 0, not {value!r}")
+        whole_numbers("MPerClassSampler", batch_size=batch_size, samples_per_class=samples_per_class)
         if batch_size % samples_per_class:
             raise UserError(
                 f"MPerClassSampler: batch_size={batch_size} is no multiple of samples_per_class={samples_per_class}"
             )
-        array = np.asarray(labels)
-        order = np.argsort(array, kind="stable")
-        starts = np.flatnonzero(np.diff(array[order])) + 1
-        self._images = [images for images in np.split(order, starts) if len(images) >= samples_per_class]
+        super().__init__(seed)
+        self._images = [images for images in by_class(np.asarray(labels)) if len(images) >= samples_per_class]
         self._classes_per_batch = batch_size // samples_per_class
         self._per_class = samples_per_class
-        self._generator = np.random.default_rng(seed)
         if len(self._images) < self._classes_per_batch:
             raise UserError(
                 f"MPerClassSampler: a batch needs {self._classes_per_batch} classes with at least {samples_per_class} "
@@ -43,7 +38,6 @@ class MPerClassSampler:
         return len(_rounds([len(self._images[index]) // self._per_class for index in order], self._classes_per_batch))
 
     def __iter__(self) -> Iterator[list[int]]:
-        """One epoch; the next call gives the next one."""
         order = self._generator.permutation(len(self._images))
         images = [self._generator.permutation(self._images[index]) for index in order]
         taken = [0] * len(images)
@@ -54,16 +48,6 @@ class MPerClassSampler:
                 batch += images[member][start : start + self._per_class].tolist()
                 taken[member] = start + self._per_class
             yield batch
-
-    def state_dict(self) -> dict[str, Any]:
-        """The generator's state as text and whole numbers."""
-        state = self._generator.bit_generator.state
-        words = {name: str(number) for name, number in state["state"].items()}  # 128 bits: more than a tensor holds
-        return {**state, "state": words}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        words = {name: int(text) for name, text in state["state"].items()}
-        self._generator.bit_generator.state = {**state, "state": words}
 
 
 def _rounds(chunks: list[int], classes_per_batch: int) -> list[list[int]]:

@@ -1,0 +1,22 @@
+"""The train split of an Experiment, without what is held out of it to validate with."""
+
+import numpy as np
+
+from trainables.data import LabelledImages, RetrievalSplit, folds, hold_out
+from trainables.experiment import Experiment
+
+
+def train_and_validation(
+    experiment: Experiment, images: LabelledImages
+) -> tuple[LabelledImages, RetrievalSplit | None]:
+    """The train split without the classes (or images) that are held out, and those as the split "val" (or None)."""
+    experience = experiment.experience
+    seed, unit = experience.split_random_state, experience.held_unit
+    if experience.holdout is not None:
+        kept, held = hold_out(images.labels, images.super_labels, experience.holdout, seed, unit)
+    elif experience.kfold is not None and experience.split is not None:
+        held = folds(images.labels, images.super_labels, experience.kfold, seed, unit)[experience.split]
+        kept = np.setdiff1d(np.arange(len(images)), held)
+    else:
+        return images, None
+    return images.subset(kept), RetrievalSplit("val", images.subset(held), None)
