@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from trainables import data
-from trainables.errors import UserError
+from trainables.errors import UserError, unknown
+from trainables.evaluation import metric_names
 from trainables.experiment import Experiment, OptimizerPart
 from trainables.models import RetrievalNet
 from trainables.registry import DATASETS, LOSSES, MODELS, OPTIMIZERS, SAMPLERS, SCHEDULERS, construct
@@ -20,7 +21,7 @@ def build_losses(experiment: Experiment) -> list[tuple[str, float | Literal["ada
     return [(term.name, term.weight, construct("loss", LOSSES, term.name, term.kwargs)) for term in experiment.loss]
 
 
-def build_dataset(experiment: Experiment) -> data.Emoji:
+def build_dataset(experiment: Experiment) -> data.Emoji | data.Sfm120k:
     return construct("dataset", DATASETS, experiment.dataset.name, experiment.dataset.kwargs)
 
 
@@ -69,7 +70,7 @@ class _Dummy(nn.Module):
 def check(experiment: Experiment) -> None:
     """Refuse what a constructor would refuse, without data, weights or a device."""
     build_losses(experiment)
-    build_dataset(experiment)
+    check_evaluation(experiment, build_dataset(experiment))
     data.build_transform(experiment.transform.train)
     data.build_transform(experiment.transform.test)
     construct_check_model(experiment)
@@ -82,3 +83,21 @@ def check(experiment: Experiment) -> None:
 def construct_check_model(experiment: Experiment) -> None:
     """The model's settings, checked without building the network."""
     RetrievalNet.check(**experiment.model.kwargs)
+
+
+def check_evaluation(experiment: Experiment, dataset: data.Emoji | data.Sfm120k) -> None:
+    """Whether what the experience evaluates is what the data set and the validation split have."""
+    experience, name = experiment.experience, experiment.dataset.name
+    tested_on = dataset.test_sets if isinstance(dataset, data.Sfm120k) else None
+    if tested_on is None and experience.landmarks:
+        raise UserError(f"experience.landmarks=true: dataset={name} has no landmarks to test on, dataset=sfm120k has")
+    if tested_on is not None and not experience.landmarks:
+        raise UserError(
+            f"dataset={name} is tested on landmarks: set experience=landmarks (or experience.landmarks=true)"
+        )
+    if tested_on is not None and experience.eval_split not in (None, *tested_on):
+        raise unknown("test split", experience.eval_split, tested_on, where="experience.eval_split")
+    measured = metric_names(experiment.dataset.ks, experience.with_AP)
+    if experience.validates and experience.principal_metric not in measured:
+        metric = experience.principal_metric
+        raise unknown("metric of the validation split", metric, measured, where="experience.principal_metric")

@@ -21,7 +21,7 @@ LOSSES = {
     "PairLoss": losses.PairLoss,
 }
 MODELS = {"RetrievalNet": RetrievalNet}
-DATASETS = {"emoji": data.Emoji}
+DATASETS = {"emoji": data.Emoji, "sfm120k": data.Sfm120k}
 SAMPLERS = {"MPerClassSampler": data.MPerClassSampler}
 OPTIMIZERS = {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}
 SCHEDULERS = {"MultiStepLR": torch.optim.lr_scheduler.MultiStepLR}

@@ -47,8 +47,8 @@ class Plan:
 def make_plan(sweep: Sweep) -> Plan:
     """Checks everything that can be known before launch; UserError in one line for the first thing wrong."""
     _check_decided(sweep)
+    _check_objective(sweep, compose(sweep.train))  # before it becomes the principal metric of an experiment
     base = compose(sweep.fixed())
-    _check_objective(sweep, base)
     _check_resources(sweep)
     defaults = _defaults(sweep)
     plan = Plan(

@@ -4,18 +4,21 @@ from trainables.data.emoji import Emoji
 from trainables.data.loading import TrainLoader, eval_batches
 from trainables.data.partition import folds, hold_out
 from trainables.data.samplers import MPerClassSampler
+from trainables.data.sfm120k import Sfm120k
 from trainables.data.sources import ArrayImages
-from trainables.data.splits import ImageSource, LabelledImages, RetrievalSplit
+from trainables.data.splits import GroundTruth, ImageSource, LabelledImages, RetrievalSplit
 from trainables.data.transforms import BatchTransform, build_transform
 
 __all__ = [
     "ArrayImages",
     "BatchTransform",
     "Emoji",
+    "GroundTruth",
     "ImageSource",
     "LabelledImages",
     "MPerClassSampler",
     "RetrievalSplit",
+    "Sfm120k",
     "TrainLoader",
     "build_transform",
     "eval_batches",
