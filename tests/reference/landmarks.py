@@ -1,4 +1,4 @@
-"""The protocols of Revisited Oxford and Paris the slow, obvious way: exact fractions of one sorted list after the other."""
+"""The protocols of Revisited Oxford and Paris the slow, obvious way: fractions of one sorted list after another."""
 
 from collections.abc import Sequence
 from fractions import Fraction

@@ -86,10 +86,18 @@ class _Encode(_StandIn):
         return str(text).encode("latin1")
 
 
+class _NoBytes(_StandIn):
+    """bytes(): none at all, in protocols that cannot write b"" otherwise."""
+
+    def __new__(cls) -> Any:
+        return b""
+
+
 NAMES: dict[tuple[str, str], type[_StandIn]] = {
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _Dtype,
     ("_codecs", "encode"): _Encode,
+    ("__builtin__", "bytes"): _NoBytes,
     **{
         (f"numpy.{core}.{module}", name): stand_in
         for core in ("core", "_core")
@@ -110,9 +118,9 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _numbers(data: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
-    raw = data.encode("latin1") if isinstance(data, str) else bytes(data)
-    if not isinstance(dtype, _Dtype):
-        raise UserError("an array without a type")
+    raw = data.encode("latin1") if isinstance(data, str) else data
+    if not isinstance(dtype, _Dtype) or not isinstance(raw, bytes | bytearray):
+        raise UserError("an array without a type or without its bytes")
     return np.frombuffer(raw, dtype.value).reshape(shape, order=order)
 
 

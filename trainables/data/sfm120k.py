@@ -94,8 +94,9 @@ def _read_index(file: Path) -> tuple[list[str], np.ndarray]:
 
     try:
         fields = _fields(loadmat(str(file)))
-    except (OSError, NotImplementedError, TypeError, ValueError) as error:
-        raise UserError(f"{file} cannot be read as a .mat file: {str(error).splitlines()[0]}") from None
+    except Exception as error:  # as many kinds as there are ways to be broken
+        told = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"{file} cannot be read as a .mat file: {told}") from None
     for name in ("cids", "cluster"):
         if name not in fields:
             raise UserError(f"{file} has no {name!r}: it needs cids (image names) and cluster (a number for each)")
