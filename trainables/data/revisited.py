@@ -81,7 +81,7 @@ def _ground_truth(file: Path) -> tuple[list[str], list[str], np.ndarray, GroundT
         for kind, positives in (("easy", easy), ("hard", hard)):
             if not any(len(own) for own in positives):
                 raise UserError(f"no query has an answer in {kind!r}")
-    except (UserError, OverflowError) as error:
+    except (ValueError, OverflowError) as error:
         raise UserError(f"{file} is no ground truth of landmarks: {error}") from None
     return gallery, queries, boxes, GroundTruth(easy, hard, junk)
 
@@ -98,7 +98,8 @@ def _names(values: Any, key: str) -> list[str]:
     for value in values:
         # a name is a file of the folder, never a way out of it
         if not isinstance(value, str) or not re.fullmatch(r"\w[\w.-]*", value):
-            raise UserError(f"{key} holds {value!r}, which is no name of an image")
+            told = repr(value) if isinstance(value, str) else f"a {type(value).__name__}"
+            raise UserError(f"{key} holds {told}, which is no name of an image")
     return values
 
 
@@ -122,5 +123,5 @@ def _positions(values: Any, gallery: int) -> np.ndarray:
 
 def _flat(values: Any, types: tuple[type, ...]) -> list[Any]:
     if not isinstance(values, list) or not all(isinstance(value, types) for value in values):
-        raise UserError(f"{str(values)[:40]!r} should be a list of numbers")
+        raise UserError("a box or an answer is no list of numbers")
     return values

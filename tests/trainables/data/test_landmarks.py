@@ -195,6 +195,14 @@ def broken(**change: Any) -> dict[str, Any]:
     return truth
 
 
+def nested(depth: int) -> list[Any]:
+    """2^depth leaves in a few bytes: whoever prints it never ends."""
+    tree: list[Any] = []
+    for _ in range(depth):
+        tree = [tree, tree]
+    return tree
+
+
 @pytest.mark.parametrize(
     ("truth", "said"),
     [
@@ -208,13 +216,16 @@ def broken(**change: Any) -> dict[str, Any]:
         (broken(bbx=[1, 2, 3, float("nan")]), "bbx of query 1 must be four numbers"),
         (broken(bbx=[1, 2, 3, 10**400]), "is no ground truth"),
         (broken(bbx=[9, 2, 3, 8]), "bbx of query 1 encloses nothing"),
-        (broken(bbx="1 2 3 4"), "should be a list of numbers"),
+        (broken(bbx="1 2 3 4"), "is no list of numbers"),
         (broken(easy=None), "'easy' is missing"),
         (broken(easy=[24]), "an answer is 24, none of the 24 positions"),
         (broken(easy=[-1]), "an answer is -1, none of the 24 positions"),
         (broken(easy=[2**70]), "none of the 24 positions"),
         (broken(easy=np.array([1.5])), "an answer is 1.5"),
-        (broken(easy=["a"]), "should be a list of numbers"),
+        (broken(easy=["a"]), "is no list of numbers"),
+        (broken(easy=nested(60)), "is no list of numbers"),
+        (broken(easy=[10**5000]), "is no ground truth"),
+        ({**broken(), "imlist": nested(60)}, "imlist holds a list"),
         (broken(junk=[6]), "query 1 judges an image of the gallery twice"),
         ({**broken(), "gnd": [{**entry, "hard": []} for entry in broken()["gnd"]]}, "no query has an answer in 'hard'"),
     ],
