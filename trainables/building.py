@@ -70,7 +70,8 @@ class _Dummy(nn.Module):
 def check(experiment: Experiment) -> None:
     """Refuse what a constructor would refuse, without data, weights or a device."""
     build_losses(experiment)
-    check_evaluation(experiment, build_dataset(experiment))
+    build_dataset(experiment)
+    check_evaluation(experiment)
     data.build_transform(experiment.transform.train)
     data.build_transform(experiment.transform.test)
     construct_check_model(experiment)
@@ -85,9 +86,10 @@ def construct_check_model(experiment: Experiment) -> None:
     RetrievalNet.check(**experiment.model.kwargs)
 
 
-def check_evaluation(experiment: Experiment, dataset: data.Emoji | data.Sfm120k) -> None:
+def check_evaluation(experiment: Experiment) -> None:
     """Whether what the experience evaluates is what the data set and the validation split have."""
     experience, name = experiment.experience, experiment.dataset.name
+    dataset = construct("dataset", DATASETS, name, experiment.dataset.kwargs)
     tested_on = dataset.test_sets if isinstance(dataset, data.Sfm120k) else None
     if tested_on is None and experience.landmarks:
         raise UserError(f"experience.landmarks=true: dataset={name} has no landmarks to test on, dataset=sfm120k has")

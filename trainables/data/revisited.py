@@ -6,14 +6,14 @@ Radenovic et al. 2018, Revisiting Oxford and Paris, arXiv 1803.11285. On disk as
     data_dir/roxford5k/jpg/*.jpg            and the same for rparis6k
 """
 
-import os
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from trainables.data.landmarks import CroppedImages, LandmarkFiles, complain
+from trainables.data.files import FileImages
+from trainables.data.landmarks import CroppedImages
 from trainables.data.pickles import read_plain
 from trainables.data.splits import GroundTruth, LabelledImages, RetrievalSplit
 from trainables.errors import UserError
@@ -43,11 +43,12 @@ def revisited(data_dir: Path, name: str) -> RetrievalSplit:
     if not pictures.is_dir():
         raise UserError(f"{name}: {pictures} is missing: {where}")
     gallery, query = (
-        LandmarkFiles(pictures, [f"{image}.jpg" for image in names]) for names in (gallery_names, query_names)
+        FileImages(pictures, [f"{image}.jpg" for image in names]) for names in (gallery_names, query_names)
     )
-    present = os.listdir(pictures)
-    absent = [*gallery.missing(present), *query.missing(present)]
-    complain(name, absent, len(gallery) + len(query), where)
+    absent = [*gallery.missing(), *query.missing()]
+    if absent:
+        told = f"{len(absent)} of {len(gallery) + len(query)} images are missing, the first is {absent[0]}"
+        raise UserError(f"{name}: {told}: {where}")
     landmarks = [image.rpartition("_")[0] or image for image in (*query_names, *gallery_names)]
     classes, labels = np.unique(landmarks, return_inverse=True)
     class_names = tuple(str(landmark) for landmark in classes)

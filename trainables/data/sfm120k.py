@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from trainables.data.emoji import data_root
-from trainables.data.landmarks import LandmarkFiles, complain
+from trainables.data.files import BadImage, FileImages
 from trainables.data.revisited import NAMES, revisited
 from trainables.data.splits import LabelledImages, RetrievalSplit
 from trainables.errors import UserError, unknown
@@ -41,13 +41,17 @@ class Sfm120k:
         self.test_sets = tuple(test_sets)
 
     def ensure(self, progress: Callable[[str, int, int], None] | None = None) -> None:
-        """UserError for the first thing that is not on disk, every image asked for: nothing here can be built."""
+        """UserError for the first thing that is not on disk, BadImage for a train image: nothing here can be built."""
         images = self.train()
         self.test()
         source = images.source
-        assert isinstance(source, LandmarkFiles)
+        assert isinstance(source, FileImages)
         missing = source.missing()
-        complain("sfm120k", missing, len(images), f"{PUBLIC}/ims.tar.gz unpacks into {self.folder / 'ims'}")
+        told = f"{len(missing)} of {len(images)} images of sfm120k are, {PUBLIC}/ims.tar.gz has them"
+        if len(missing) == len(images):
+            raise UserError(f"sfm120k: {missing[0]} is missing: {told}")
+        if missing:
+            raise BadImage(missing[0], "is missing", told)
         if progress is not None:
             progress("sfm120k", len(images), len(images))
 
@@ -58,7 +62,7 @@ class Sfm120k:
             raise UserError(f"sfm120k: {self.folder / 'ims'} is missing: {PUBLIC}/ims.tar.gz unpacks into it")
         classes, labels = np.unique(clusters, return_inverse=True)
         return LabelledImages(
-            LandmarkFiles(self.folder / "ims", [image_path(cid) for cid in cids]),
+            FileImages(self.folder / "ims", [image_path(cid) for cid in cids]),
             np.arange(len(cids)),
             labels.astype(np.int64),
             None,

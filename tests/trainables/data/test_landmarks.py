@@ -22,7 +22,8 @@ from tests.landmark_files import (
     write_revisited,
 )
 from trainables.data import RetrievalSplit, Sfm120k
-from trainables.data.landmarks import CroppedImages, LandmarkFiles
+from trainables.data.files import BadImage, FileImages
+from trainables.data.landmarks import CroppedImages
 from trainables.data.revisited import revisited
 from trainables.data.sfm120k import image_path
 from trainables.errors import UserError
@@ -112,7 +113,7 @@ def test_queries_are_cut_to_their_box_as_pil_does(landmarks: Path) -> None:
 
 
 def test_a_box_ends_at_the_edge_of_its_image(landmarks: Path) -> None:
-    files = LandmarkFiles(landmarks / "roxford5k" / "jpg", ["roxford5k_place0_999999.jpg"])
+    files = FileImages(landmarks / "roxford5k" / "jpg", ["roxford5k_place0_999999.jpg"])
     over = CroppedImages(files, np.array([[-3.0, 10, 90, 90]]))
     assert torch.equal(over[0], files[0][:, 10:, :])
     outside = CroppedImages(files, np.array([[50.0, 0, 60, 10]]))
@@ -155,7 +156,7 @@ def test_everything_that_is_there_is_enough(landmarks: Path) -> None:
         ),
         ("roxford5k/jpg/roxford5k_place2_000003.jpg", "1 of 28 images are missing, the first is"),
         ("rparis6k/jpg/rparis6k_place2_999999.jpg", "dataset.kwargs.test_sets names the sets"),
-        (f"ims/{image_path(cid(5))}", "1 of 60 images are missing, the first is"),
+        (f"ims/{image_path(cid(5))}", "is missing (1 of 60 images of sfm120k are, http://cmp.felk.cvut.cz"),
     ],
 )
 def test_what_is_missing_is_named_with_where_to_get_it(gone: str, said: str, copy: Path) -> None:
@@ -163,6 +164,17 @@ def test_what_is_missing_is_named_with_where_to_get_it(gone: str, said: str, cop
     shutil.rmtree(file) if file.is_dir() else file.unlink()
     told = refused(Sfm120k(str(copy)).ensure)
     assert said in told and str(copy) in told
+
+
+def test_a_train_image_may_be_left_out_and_not_all_of_them(copy: Path) -> None:
+    (copy / "ims" / image_path(cid(5))).unlink()
+    with pytest.raises(BadImage):
+        Sfm120k(str(copy)).ensure()
+    shutil.rmtree(copy / "ims")
+    (copy / "ims").mkdir()
+    with pytest.raises(UserError, match="60 of 60 images") as caught:
+        Sfm120k(str(copy)).ensure()
+    assert not isinstance(caught.value, BadImage)
 
 
 @pytest.mark.parametrize(
