@@ -110,7 +110,7 @@ def sentence(report: "Report", epochs: int) -> str:
     shown = {key: value for key, value in report.metrics.items() if key.startswith("train/") and "lr_" not in key}
     shown.pop("train/images", None)
     for key, value in report.metrics.items():
-        if key.endswith(("/recall_at_1", "/map_at_r")):
+        if key.endswith(("/recall_at_1", "/map_at_r", "/mapM", "/mapH")):
             shown[key] = value
     numbers = "  ".join(f"{key} {value:.4f}" for key, value in shown.items())
     return f"epoch {report.epoch}/{epochs}  {numbers}  {report.metrics['time/epoch_s']:.1f} s"

@@ -9,6 +9,7 @@ from torch import nn
 
 from trainables import data
 from trainables.errors import UserError, unknown
+from trainables.evaluation import metric_names
 from trainables.experiment import Experiment, LossTerm, OptimizerPart, Sampler
 from trainables.losses import metric_learning
 from trainables.models import RetrievalNet
@@ -38,7 +39,7 @@ def build_loss(term: LossTerm, num_classes: int | None, embed_dim: int | None) -
     return construct("loss", table, term.name, own, **settled)
 
 
-def build_dataset(experiment: Experiment) -> data.Emoji:
+def build_dataset(experiment: Experiment) -> data.Emoji | data.Sfm120k:
     return construct("dataset", DATASETS, experiment.dataset.name, experiment.dataset.kwargs)
 
 
@@ -104,6 +105,7 @@ def check(experiment: Experiment) -> None:
     """Refuse what a constructor would refuse, without data, weights or a device."""
     losses = check_losses(experiment)
     build_dataset(experiment)
+    check_evaluation(experiment)
     data.build_transform(experiment.transform.train)
     data.build_transform(experiment.transform.test)
     construct_check_model(experiment)
@@ -124,3 +126,22 @@ def check_losses(experiment: Experiment) -> Losses:
 def construct_check_model(experiment: Experiment) -> None:
     """The model's settings, checked without building the network."""
     RetrievalNet.check(**experiment.model.kwargs)
+
+
+def check_evaluation(experiment: Experiment) -> None:
+    """Whether what the experience evaluates is what the data set and the validation split have."""
+    experience, name = experiment.experience, experiment.dataset.name
+    dataset = construct("dataset", DATASETS, name, experiment.dataset.kwargs)
+    tested_on = dataset.test_sets if isinstance(dataset, data.Sfm120k) else None
+    if tested_on is None and experience.landmarks:
+        raise UserError(f"experience.landmarks=true: dataset={name} has no landmarks to test on, dataset=sfm120k has")
+    if tested_on is not None and not experience.landmarks:
+        raise UserError(
+            f"dataset={name} is tested on landmarks: set experience=landmarks (or experience.landmarks=true)"
+        )
+    if tested_on is not None and experience.eval_split not in (None, *tested_on):
+        raise unknown("test split", experience.eval_split, tested_on, where="experience.eval_split")
+    measured = metric_names(experiment.dataset.ks, experience.with_AP)
+    if experience.validates and experience.principal_metric not in measured:
+        metric = experience.principal_metric
+        raise unknown("metric of the validation split", metric, measured, where="experience.principal_metric")

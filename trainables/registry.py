@@ -21,7 +21,7 @@ LOSSES = {
     "PairLoss": losses.PairLoss,
 }
 MODELS = {"RetrievalNet": RetrievalNet}
-DATASETS = {"emoji": data.Emoji}
+DATASETS = {"emoji": data.Emoji, "sfm120k": data.Sfm120k}
 SAMPLERS = {
     "MPerClassSampler": data.MPerClassSampler,
     "HierarchicalSampler": data.HierarchicalSampler,

@@ -22,7 +22,7 @@ from trainables.data import (
     eval_batches,
 )
 from trainables.errors import UserError
-from trainables.evaluation import retrieval_metrics
+from trainables.evaluation import landmark_metrics, retrieval_metrics
 from trainables.experiment import Experiment
 from trainables.splitting import train_and_validation
 from trainables.steps import Diverged, Precision, Step
@@ -58,6 +58,8 @@ class Training:
         checkpoint.seed_everything(experience.seed)
         self._dataset = building.build_dataset(experiment)
         images, self.validation = train_and_validation(experiment, self._dataset.train())
+        if experience.test_eval_freq > 0:
+            self.test_splits()  # what they lack is said before the first epoch, not after it
         self.sampler = building.build_sampler(experiment, images.labels, images.super_labels)
         self._loader = TrainLoader(
             images,
@@ -117,6 +119,8 @@ class Training:
         query = self.embed(split.query)
         labels = torch.as_tensor(split.query.labels)
         gallery = None if split.gallery is None else self.embed(split.gallery)
+        if split.ground_truth is not None and gallery is not None:
+            return landmark_metrics(query, gallery, split.ground_truth)
         gallery_labels = None if split.gallery is None else torch.as_tensor(split.gallery.labels)
         return retrieval_metrics(
             query,
@@ -213,7 +217,7 @@ class Training:
         if self.validation is not None and _due(epoch, experience.val_eval_freq, last):
             yield self.validation
         if _due(epoch, experience.test_eval_freq, last):
-            yield from self.test_splits()
+            yield from (split for split in self.test_splits() if experience.eval_split in (None, split.name))
 
     def _keep_best(self, epoch: int, scores: dict[str, float]) -> None:
         metric = self.experiment.experience.principal_metric

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from trainables.building import build_dataset
 from trainables.composition import compose, preset
 from trainables.errors import UserError, unknown
+from trainables.evaluation import metric_names
 from trainables.experiment import Experiment
 from tuner import space, store
 from tuner.search import planned_trials
@@ -47,8 +48,8 @@ class Plan:
 def make_plan(sweep: Sweep) -> Plan:
     """Checks everything that can be known before launch; UserError in one line for the first thing wrong."""
     _check_decided(sweep)
+    _check_objective(sweep, compose(sweep.train))  # before it becomes the principal metric of an experiment
     base = compose(sweep.fixed())
-    _check_objective(sweep, base)
     _check_resources(sweep)
     defaults = _defaults(sweep)
     plan = Plan(
@@ -90,9 +91,7 @@ def _check_objective(sweep: Sweep, base: Experiment) -> None:
     metric = sweep.objective.metric
     if metric.startswith("test/"):
         raise UserError(f"objective.metric={metric!r}: a sweep never sees the test split; use 'val/{metric[5:]}'")
-    known = [f"val/recall_at_{k}" for k in base.dataset.ks]
-    known += ["val/precision_at_1", "val/r_precision", "val/map_at_r"]
-    known += ["val/map", "val/mrr"] if base.experience.with_AP else []
+    known = [f"val/{name}" for name in metric_names(base.dataset.ks, base.experience.with_AP)]
     if metric not in known:
         raise unknown("metric", metric, known, where="objective.metric")
 

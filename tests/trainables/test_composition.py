@@ -86,19 +86,65 @@ def test_an_experiment_survives_json_and_cannot_be_changed() -> None:
         experiment.experience.seed = 1  # type: ignore[misc]
 
 
-# proxies need an optimizer, and the other way round
+# what a preset goes with: proxies need an optimizer, landmarks are a data set and a way to evaluate it
 TOGETHER = {
     "loss=proxy_anchor": ["optimizer=proxies"],
     "loss=arcface": ["optimizer=proxies"],
     "optimizer=proxies": ["loss=proxy_anchor"],
+    "dataset=sfm120k": ["experience=landmarks"],
+    "experience=landmarks": ["dataset=sfm120k"],
 }
 
 
 def test_every_preset_of_every_group_composes() -> None:
     for group, names in groups().items():
         for name in names:
-            if group != "experience":
-                compose([f"{group}={name}", *TOGETHER.get(f"{group}={name}", [])])
+            chosen = f"{group}={name}"
+            compose([chosen, *TOGETHER.get(chosen, [])])
+
+
+def test_the_landmarks_preset_changes_three_values_of_the_default() -> None:
+    pair = ["dataset=sfm120k", "experience=landmarks"]
+    written, default = (compose(pair).experience.model_dump(), compose().experience.model_dump())
+    changed = {key: value for key, value in written.items() if value != default[key]}
+    assert changed == {
+        "experiment_name": "sfm120k",
+        "eval_split": "rparis6k",
+        "principal_metric": "mapH",
+        "landmarks": True,
+    }
+    assert compose([*pair, "experience.eval_split=null"]).experience.eval_split is None
+    sampler = compose(pair).dataset.sampler
+    assert (sampler.name, sampler.kwargs) == ("MPerClassSampler", {"batch_size": 128, "samples_per_class": 4})
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["experience=landmarks"], "dataset=emoji has no landmarks to test on, dataset=sfm120k has"),
+        (["dataset=sfm120k"], "dataset=sfm120k is tested on landmarks: set experience=landmarks"),
+        (["dataset=sfm120k", "experience=landmarks", "experience.eval_split=test"], "unknown test split 'test'"),
+        (["dataset=sfm120k", "experience=landmarks", "dataset.kwargs.test_sets=[roxford5k]"], "split 'rparis6k'"),
+        (["dataset=sfm120k", "experience=landmarks", "dataset.kwargs.test_sets=[paris]"], "unknown test set 'paris'"),
+        (
+            ["dataset=sfm120k", "experience=landmarks", "experience.holdout=0.1"],
+            "principal_metric: unknown metric of the validation split 'mapH', did you mean 'map_at_r'",
+        ),
+        (["experience.holdout=0.1", "experience.principal_metric=map"], "metric of the validation split 'map'"),
+        (["experience.kfold=3", "experience.split=0", "experience.principal_metric=recall_at_3"], "'recall_at_3'"),
+    ],
+)
+def test_what_is_evaluated_is_checked_without_a_file(overrides: list[str], said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        compose(overrides)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_principal_metric_is_one_of_the_validation_split() -> None:
+    compose(["experience.principal_metric=mapH"])  # nothing is held out, so there is no best epoch to choose
+    with_ap = ["experience.holdout=0.1", "experience.principal_metric=mrr", "experience.with_AP=true"]
+    assert compose(with_ap).experience.principal_metric == "mrr"
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,9 @@ from trainables.data.emoji import Emoji
 from trainables.data.loading import TrainLoader, eval_batches
 from trainables.data.partition import folds, hold_out
 from trainables.data.samplers import BatchSampler, HierarchicalSampler, MPerClassSampler, RandomSampler
+from trainables.data.sfm120k import Sfm120k
 from trainables.data.sources import ArrayImages
-from trainables.data.splits import ImageSource, LabelledImages, RetrievalSplit
+from trainables.data.splits import GroundTruth, ImageSource, LabelledImages, RetrievalSplit
 from trainables.data.transforms import BatchTransform, build_transform
 
 __all__ = [
@@ -13,12 +14,14 @@ __all__ = [
     "BatchSampler",
     "BatchTransform",
     "Emoji",
+    "GroundTruth",
     "HierarchicalSampler",
     "ImageSource",
     "LabelledImages",
     "MPerClassSampler",
     "RandomSampler",
     "RetrievalSplit",
+    "Sfm120k",
     "TrainLoader",
     "build_transform",
     "eval_batches",

@@ -52,9 +52,28 @@ class LabelledImages:
 
 
 @dataclass(frozen=True)
+class GroundTruth:
+    """What is right for each query, where labels do not say it: gallery positions, int64, none in two of them.
+
+    easy, hard: answers; junk: neither right nor wrong. A gallery image in none of the three is wrong.
+    """
+
+    easy: tuple[np.ndarray, ...]
+    hard: tuple[np.ndarray, ...]
+    junk: tuple[np.ndarray, ...]
+
+    def __post_init__(self) -> None:
+        assert len(self.easy) == len(self.hard) == len(self.junk), "one of each for every query"
+
+
+@dataclass(frozen=True)
 class RetrievalSplit:
-    """Queries and what they search; gallery None means the query set itself, the query left out."""
+    """Queries and what they search; gallery None means the query set itself, the query left out.
+
+    ground_truth: what decides instead of the labels, where there is one.
+    """
 
     name: str
     query: LabelledImages
     gallery: LabelledImages | None
+    ground_truth: GroundTruth | None = None

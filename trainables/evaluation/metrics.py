@@ -52,7 +52,7 @@ def per_query_metrics(
 
     `tile`, the edge of a tile of scores, changes speed only.
     """
-    cutoffs = _cutoffs(ks)
+    counted = cutoffs(ks)
     if (gallery is None) != (gallery_labels is None):
         raise UserError("gallery and gallery_labels go together: one of them is missing")
     rows = unit_rows(query, "query")
@@ -66,7 +66,7 @@ def per_query_metrics(
     codes, *rest = class_codes(labels)
     values: dict[str, NDArray[np.float64]] = {}
     for block in positive_ranks(rows, codes, others, rest[0] if rest else None, tile):
-        for name, value in rank_metrics(block.ranks, block.positives, cutoffs, full_ranking).items():
+        for name, value in rank_metrics(block.ranks, block.positives, counted, full_ranking).items():
             values.setdefault(name, np.full(len(rows), np.nan))[block.queries] = value.cpu().numpy()
     if not values:
         raise UserError(f"none of the {len(rows)} queries has a positive: no other image has its label")
@@ -89,9 +89,16 @@ def rank_metrics(ranks: Tensor, positives: Tensor, ks: tuple[int, ...], full_ran
     return values
 
 
-def _cutoffs(ks: Iterable[int]) -> tuple[int, ...]:
-    cutoffs = tuple(ks)
-    for k in cutoffs:
+def metric_names(ks: Iterable[int] = RECALLS, full_ranking: bool = False) -> tuple[str, ...]:
+    """The metrics that `retrieval_metrics` gives for these settings, its two counts apart."""
+    recalls = (f"recall_at_{k}" for k in cutoffs(ks))
+    return (*recalls, "precision_at_1", "r_precision", "map_at_r", *(("map", "mrr") if full_ranking else ()))
+
+
+def cutoffs(ks: Iterable[int]) -> tuple[int, ...]:
+    """The k's, checked; UserError for one that is no whole number from 1."""
+    given = tuple(ks)
+    for k in given:
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-            raise UserError(f"recall at k={k!r}: k must be a whole number from 1")
-    return tuple(int(k) for k in cutoffs)
+            raise UserError(f"k={k!r}: k must be a whole number from 1")
+    return tuple(int(k) for k in given)
