@@ -114,7 +114,9 @@ def _apply(config: DictConfig, override: Override) -> None:
     parent, _, last = path.rpartition(".")
     node = OmegaConf.select(config, parent)
     # kwargs are open here: the constructor's signature is their schema, checked by the registry
-    if not parent.endswith("kwargs") and (node is None or not OmegaConf.is_config(node) or last not in _keys(node)):
+    if not parent.endswith("kwargs") and (
+        node is None or not OmegaConf.is_config(node) or last not in _fields(parent, node)
+    ):
         raise unknown("key", override.key_or_group, _paths(config))
     OmegaConf.update(config, path, override.value(), merge=False, force_add=True)
 
@@ -138,6 +140,12 @@ def _resolve_members(path: str, config: DictConfig) -> str:
     field = key.partition(".")[0]
     inside = key if field in entry.model_fields else f"kwargs.{key}"
     return f"{group}.{names.index(member)}.{inside}"
+
+
+def _fields(path: str, node: Any) -> set[str]:
+    """The keys below a path; of a member of a list every field, also one that its preset leaves out."""
+    group, _, member = path.partition(".")
+    return _keys(node) | set(MEMBERS[group][1].model_fields if group in MEMBERS and member.isdigit() else ())
 
 
 def _keys(node: Any) -> set[str]:
