@@ -123,6 +123,7 @@ def build_step(experiment: Experiment, net: RetrievalNet, device: torch.device, 
         term.loss.to(device)
     memory = build_memory(experiment, images, net.embed_dim, device)
     parts = build_optimizers(experiment.optimizer, net, terms)
+    _check_warm_up(experiment, net)
     _check_length(experiment, parts, batches)
     return Step(
         net,
@@ -183,13 +184,9 @@ def _check_memory(experiment: Experiment, losses: Sequence[Term]) -> None:
 
 def _check_optimization(experiment: Experiment, losses: Sequence[Term]) -> None:
     experience = experiment.experience
-    headless = bool(experiment.model.kwargs.get("without_fc", False))
-    key = experience.warm_up_key
-    if experience.warm_up > 0 and headless and key == "fc":
-        raise UserError(f"warm_up={experience.warm_up}: the model has no head, there is no 'fc' to train alone")
-    if experience.warm_up > 0 and not {"all", key} & {part.params for part in experiment.optimizer}:
-        raise UserError(f"warm_up={experience.warm_up}: no optimizer trains {key!r}, so nothing would be trained")
-    parts = build_optimizers(experiment.optimizer, _Dummy(headless), losses)
+    net = _Dummy(headless=bool(experiment.model.kwargs.get("without_fc", False)))
+    parts = build_optimizers(experiment.optimizer, net, losses)
+    _check_warm_up(experiment, net)
     _check_length(experiment, parts, batches=1)  # at least one: how many is known with the data
     for part in parts:
         if part.on_val is not None and not (experience.validates and experience.val_eval_freq > 0):
@@ -197,6 +194,16 @@ def _check_optimization(experiment: Experiment, losses: Sequence[Term]) -> None:
                 f"optimizer.{part.name}.scheduler_on_val is told the validation metric: hold classes out "
                 "(experience.holdout or kfold) and set experience.val_eval_freq"
             )
+
+
+def _check_warm_up(experiment: Experiment, net: nn.Module) -> None:
+    """net: after `build_optimizers`, so that what has a gradient has an optimizer."""
+    epochs, key = experiment.experience.warm_up, experiment.experience.warm_up_key
+    parameters = list(getattr(net, key).parameters())
+    if epochs > 0 and not parameters:
+        raise UserError(f"experience.warm_up={epochs}: the model has no {key!r} that could be trained alone")
+    if epochs > 0 and not any(parameter.requires_grad for parameter in parameters):
+        raise UserError(f"experience.warm_up={epochs}: no optimizer trains {key!r}, so nothing would be trained")
 
 
 def _check_length(experiment: Experiment, parts: Sequence[TrainedPart], batches: int) -> None:

@@ -208,6 +208,17 @@ def test_channels_last_reaches_the_network() -> None:
     assert seen == [False, True]
 
 
+@pytest.mark.slow
+def test_chunks_repeat_the_dropout_of_a_compiled_backbone() -> None:
+    net, images = make(dtype=torch.float32)
+    net.backbone.compile()
+    torch.manual_seed(7)
+    batch = embed(forward_of(net), images, 5, net.fc)
+    torch.manual_seed(7)
+    again = torch.cat([net(chunk) for chunk in images.split(5)])  # with a graph: another compiled program
+    torch.testing.assert_close(batch.embeddings, again)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_chunks_repeat_their_dropout_on_a_gpu() -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables import compose
-from trainables.building import build_losses, build_optimizers
+from trainables.building import build_losses, build_optimizers, check
 from trainables.errors import UserError
 from trainables.experiment import OptimizerPart
 from trainables.objective import Term
@@ -272,8 +272,6 @@ SCHEDULE = "optimizer.fc.scheduler_on_{}={{name: {}, kwargs: {{{}}}}}"
         ([SCHEDULE.format("epoch", "CyclicLR", "base_lr: 0.1, max_lr: 1, cycle_momentum: 3, step: 1")], "'step'"),
         ([SCHEDULE.format("epoch", "OneCycleLR", "max_lr: 0.1, total_steps: 40")], "OneCycleLR ends after 40 steps, "
          "the training takes 50: total_steps=50"),
-        (["experience.warm_up=2", "model.kwargs.without_fc=true"], "the model has no head"),
-        (["experience.warm_up=2", "optimizer.1.params=loss"], "no optimizer trains 'fc'"),
         (["model.kwargs.without_fc=true"], "optimizer.fc: the model has no parameters in 'fc'"),
         (["experience.principal_metric=map"], "unknown experience.principal_metric 'map'"),
         (["experience.principal_metric=recal_at_1"], "did you mean 'recall_at_1'"),
@@ -288,6 +286,19 @@ def test_mistakes_are_refused_when_composed(overrides: list[str], said: str) -> 
     with pytest.raises(UserError) as caught:
         compose(overrides)
     assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_warm_up_needs_a_part_that_is_there_and_trained() -> None:
+    experiment = compose(["experience.warm_up=2"])
+    tree = experiment.model_dump()
+    whole = {**tree, "optimizer": [{**tree["optimizer"][0], "params": "all"}]}
+    headless = {**whole, "model": {**tree["model"], "kwargs": {**tree["model"]["kwargs"], "without_fc": True}}}
+    backbone = {**tree, "optimizer": tree["optimizer"][:1]}
+    check(type(experiment).model_validate(whole))
+    with pytest.raises(UserError, match="the model has no 'fc' that could be trained alone"):
+        check(type(experiment).model_validate(headless))
+    with pytest.raises(UserError, match="no optimizer trains 'fc'"):
+        check(type(experiment).model_validate(backbone))
 
 
 def test_map_is_a_principal_metric_with_the_full_ranking() -> None:
