@@ -1,28 +1,40 @@
 """An Experiment's parts as objects: the only place that goes from names to constructors."""
 
 import inspect
-from typing import Any, Literal
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from trainables import data
+from trainables.embedding import Forward, Precision
 from trainables.errors import UserError, unknown
-from trainables.evaluation import metric_names
 from trainables.experiment import Experiment, LossTerm, OptimizerPart, Sampler
 from trainables.losses import metric_learning
+from trainables.memory import CrossBatchMemory
 from trainables.models import RetrievalNet
-from trainables.registry import DATASETS, LOSSES, MODELS, OPTIMIZERS, SAMPLERS, SCHEDULERS, construct
+from trainables.objective import Objective, Term
+from trainables.optimization import Optimization, TrainedPart
+from trainables.registry import DATASETS, LOSSES, MEMORIES, MODELS, OPTIMIZERS, SAMPLERS, SCHEDULERS, construct
+from trainables.steps import Step
 
-Losses = list[tuple[str, float | Literal["adaptive"], nn.Module]]
-Optimizers = list[torch.optim.Optimizer]
-Schedulers = list[torch.optim.lr_scheduler.LRScheduler]
 
+def build_losses(experiment: Experiment, num_classes: int | None = None, embed_dim: int | None = None) -> list[Term]:
+    """Every summand, for so many train classes and dimensions (None: not known yet).
 
-def build_losses(experiment: Experiment, num_classes: int | None = None, embed_dim: int | None = None) -> Losses:
-    """(name, weight, module) of every summand, for so many train classes and dimensions (None: not known yet)."""
-    return [(term.short_name, term.weight, build_loss(term, num_classes, embed_dim)) for term in experiment.loss]
+    One that is there several times is called after its position too: SupAP_0, SupAP_2.
+    """
+    times = Counter(term.short_name for term in experiment.loss)
+    return [
+        Term(
+            term.short_name if times[term.short_name] == 1 else f"{term.short_name}_{position}",
+            term.weight,
+            build_loss(term, num_classes, embed_dim),
+        )
+        for position, term in enumerate(experiment.loss)
+    ]
 
 
 def build_loss(term: LossTerm, num_classes: int | None, embed_dim: int | None) -> nn.Module:
@@ -39,16 +51,29 @@ def build_loss(term: LossTerm, num_classes: int | None, embed_dim: int | None) -
     return construct("loss", table, term.name, own, **settled)
 
 
+def build_memory(
+    experiment: Experiment, images: int, embed_dim: int, device: torch.device | str
+) -> CrossBatchMemory | None:
+    """The memory for a train split of so many images, None where there is none."""
+    memory = experiment.memory
+    if memory.name is None:
+        return None
+    given = {"images": images, "embed_dim": embed_dim, "device": device}
+    built: CrossBatchMemory = construct("memory", MEMORIES, memory.name, memory.kwargs, **given)
+    return built
+
+
 def build_dataset(experiment: Experiment) -> data.Emoji | data.Sfm120k:
     return construct("dataset", DATASETS, experiment.dataset.name, experiment.dataset.kwargs)
 
 
 def build_sampler(experiment: Experiment, labels: Any, super_labels: Any) -> data.BatchSampler:
     """The batch sampler over train labels (n,) and super-labels (n,) or None."""
-    return _sampler(experiment.dataset.sampler, labels, super_labels, experiment.experience.seed)
+    return sampler_of(experiment.dataset.sampler, labels, super_labels, experiment.experience.seed)
 
 
-def _sampler(sampler: Sampler, labels: Any, super_labels: Any, seed: int) -> data.BatchSampler:
+def sampler_of(sampler: Sampler, labels: Any, super_labels: Any, seed: int) -> data.BatchSampler:
+    """Given those of labels, super-labels and seed that it takes."""
     if sampler.name not in SAMPLERS:
         raise unknown("sampler", sampler.name, SAMPLERS)
     given = {"labels": labels, "super_labels": super_labels, "seed": seed}
@@ -63,85 +88,74 @@ def build_model(experiment: Experiment) -> RetrievalNet:
     return net
 
 
-def build_optimizers(parts: tuple[OptimizerPart, ...], net: nn.Module, losses: Losses) -> tuple[Optimizers, Schedulers]:
-    """One optimizer for each entry over its part of the model, and the schedulers that step after an epoch."""
-    optimizers: Optimizers = []
-    schedulers: Schedulers = []
+def build_optimizers(parts: Sequence[OptimizerPart], net: nn.Module, losses: Iterable[Term]) -> list[TrainedPart]:
+    """One optimizer for each entry, with its schedulers. Weights of the model without an optimizer get no gradient."""
     trained: set[str] = set()
+    proxies = [(name, parameter) for name, _, loss in losses for parameter in loss.parameters()]
+    built = []
     for part in parts:
         of_model = {part.params, *trained} - {"loss"}
         if part.params in trained or ("all" in of_model and len(of_model) > 1):
             raise UserError(f"optimizer: {part.params!r} is trained twice; each part has one optimizer")
         trained.add(part.params)
-        proxies = nn.ModuleList([loss for _, _, loss in losses])
-        module = net if part.params == "all" else proxies if part.params == "loss" else getattr(net, part.params)
-        params = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        if not params:
-            where = "no loss has parameters" if part.params == "loss" else "the model has no parameters in it"
-            raise UserError(f"optimizer.{part.params}: {where} to train")
-        optimizer = construct("optimizer", OPTIMIZERS, part.name, part.kwargs, params)
-        optimizers.append(optimizer)
-        if part.scheduler_on_epoch is not None:
-            scheduler = part.scheduler_on_epoch
-            schedulers.append(construct("scheduler", SCHEDULERS, scheduler.name, scheduler.kwargs, optimizer))
-    untrained = [name for name, _, loss in losses if any(True for _ in loss.parameters())]
-    if untrained and "loss" not in trained:
+        built.append(_trained_part(part, _parameters(part.params, net, [parameter for _, parameter in proxies])))
+    if proxies and "loss" not in trained:
         raise UserError(
-            f"{untrained[0]} has proxies to train: add an optimizer with params: loss, as optimizer=proxies"
+            f"{proxies[0][0]} has proxies of its own to train: add an optimizer with params: loss, as optimizer=proxies"
         )
-    return optimizers, schedulers
+    with_optimizer = {id(parameter) for part in built for parameter in part.parameters}
+    for parameter in net.parameters():
+        parameter.requires_grad_(id(parameter) in with_optimizer)
+    return built
 
 
-class _Dummy(nn.Module):
-    """Has every part a model has, with one weight each: what an optimizer's settings are checked on."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.backbone = nn.Linear(1, 1)
-        self.fc = nn.Linear(1, 1)
-
-
-def check(experiment: Experiment) -> None:
-    """Refuse what a constructor would refuse, without data, weights or a device."""
-    losses = check_losses(experiment)
-    build_dataset(experiment)
-    check_evaluation(experiment)
-    data.build_transform(experiment.transform.train)
-    data.build_transform(experiment.transform.test)
-    construct_check_model(experiment)
-    build_optimizers(experiment.optimizer, _Dummy(), losses)
-    plenty = np.repeat(np.arange(1024), 64)
-    _sampler(experiment.dataset.sampler, plenty, plenty % 64, seed=0)
+def _parameters(part: str, net: nn.Module, proxies: list[nn.Parameter]) -> list[nn.Parameter]:
+    if part == "loss":
+        if not proxies:
+            raise UserError("optimizer.loss: no loss has parameters of its own to train")
+        return proxies
+    module = net if part == "all" else getattr(net, part)
+    params = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    if not params:
+        raise UserError(f"optimizer.{part}: the model has no parameters in {part!r} to train")
+    return params
 
 
-def check_losses(experiment: Experiment) -> Losses:
-    """The losses' settings, and whether each can be compared with the memory, on a batch of a few numbers."""
-    losses = build_losses(experiment)
-    for term, (_, _, loss) in zip(experiment.loss, losses, strict=True):
-        if term.name not in LOSSES:
-            metric_learning.probe(term.name, loss, term.kwargs, references=experiment.memory.name is not None)
-    return losses
+def _trained_part(part: OptimizerPart, params: list[nn.Parameter]) -> TrainedPart:
+    optimizer = construct("optimizer", OPTIMIZERS, part.name, part.kwargs, params)
+    occasions = {
+        "on_epoch": part.scheduler_on_epoch,
+        "on_step": part.scheduler_on_step,
+        "on_val": part.scheduler_on_val,
+    }
+    schedulers = {}
+    for occasion, scheduler in occasions.items():
+        if scheduler is None:
+            continue
+        where = f"optimizer.{part.params}.scheduler_{occasion}"
+        if scheduler.name == "ReduceLROnPlateau" and occasion != "on_val":
+            raise UserError(f"{where}: ReduceLROnPlateau looks at a metric, it belongs in scheduler_on_val")
+        if scheduler.name == "ReduceLROnPlateau" and scheduler.kwargs.get("mode", "max") != "max":
+            raise UserError(
+                f"{where}: mode must be max, every metric is better the higher, not {scheduler.kwargs['mode']!r}"
+            )
+        schedulers[occasion] = construct("scheduler", SCHEDULERS, scheduler.name, scheduler.kwargs, optimizer)
+    return TrainedPart(part.params, optimizer, **schedulers)
 
 
-def construct_check_model(experiment: Experiment) -> None:
-    """The model's settings, checked without building the network."""
-    RetrievalNet.check(**experiment.model.kwargs)
-
-
-def check_evaluation(experiment: Experiment) -> None:
-    """Whether what the experience evaluates is what the data set and the validation split have."""
-    experience, name = experiment.experience, experiment.dataset.name
-    dataset = construct("dataset", DATASETS, name, experiment.dataset.kwargs)
-    tested_on = dataset.test_sets if isinstance(dataset, data.Sfm120k) else None
-    if tested_on is None and experience.landmarks:
-        raise UserError(f"experience.landmarks=true: dataset={name} has no landmarks to test on, dataset=sfm120k has")
-    if tested_on is not None and not experience.landmarks:
-        raise UserError(
-            f"dataset={name} is tested on landmarks: set experience=landmarks (or experience.landmarks=true)"
-        )
-    if tested_on is not None and experience.eval_split not in (None, *tested_on):
-        raise unknown("test split", experience.eval_split, tested_on, where="experience.eval_split")
-    measured = metric_names(experiment.dataset.ks, experience.with_AP)
-    if experience.validates and experience.principal_metric not in measured:
-        metric = experience.principal_metric
-        raise unknown("metric of the validation split", metric, measured, where="experience.principal_metric")
+def build_step(experiment: Experiment, net: RetrievalNet, device: torch.device, images: int, num_classes: int) -> Step:
+    """How one batch is trained on. images, num_classes: of the train split."""
+    experience = experiment.experience
+    precision = Precision(device, getattr(torch, experience.amp_dtype), net.with_autocast)
+    terms = build_losses(experiment, num_classes, net.embed_dim)
+    for term in terms:
+        term.loss.to(device)
+    memory = build_memory(experiment, images, net.embed_dim, device)
+    parts = build_optimizers(experiment.optimizer, net, terms)
+    return Step(
+        net,
+        Forward(net, precision, experience.channels_last),
+        Objective(terms, memory, experiment.memory.weight, experience.log_grad),
+        Optimization(parts, precision.scaler(), experience.clip_grad, experience.log_grad),
+        experience.sub_batch,
+    )

@@ -12,7 +12,7 @@ import torch
 
 from trainables.errors import UserError
 
-FORMAT = 1
+FORMAT = 2
 
 
 def write(path: Path, state: Mapping[str, Any]) -> None:

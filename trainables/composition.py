@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
-from trainables.building import check
+from trainables.checks import check
 from trainables.errors import UserError, unknown
 from trainables.experiment import Experiment, LossTerm, OptimizerPart
 
@@ -119,7 +119,9 @@ def _apply(config: DictConfig, override: Override) -> None:
     parent, _, last = path.rpartition(".")
     node = OmegaConf.select(config, parent)
     # kwargs are open here: the constructor's signature is their schema, checked by the registry
-    if not parent.endswith("kwargs") and (node is None or not OmegaConf.is_config(node) or last not in _keys(node)):
+    if not parent.endswith("kwargs") and (
+        node is None or not OmegaConf.is_config(node) or last not in _fields(parent, node)
+    ):
         raise unknown("key", override.key_or_group, _paths(config))
     OmegaConf.update(config, path, override.value(), merge=False, force_add=True)
 
@@ -148,6 +150,12 @@ def _resolve_members(path: str, config: DictConfig) -> str:
 def _short(name: object) -> str:
     """A name without the library that it is from."""
     return str(name).removeprefix("pml/")
+
+
+def _fields(path: str, node: Any) -> set[str]:
+    """The keys below a path; of a member of a list every field, also one that its preset leaves out."""
+    group, _, member = path.partition(".")
+    return _keys(node) | set(MEMBERS[group][1].model_fields if group in MEMBERS and member.isdigit() else ())
 
 
 def _keys(node: Any) -> set[str]:

@@ -2,12 +2,15 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
-import torch
+from torch import optim
+from torch.optim import lr_scheduler
 
 from trainables import data, losses
 from trainables.errors import UserError, unknown
+from trainables.memory import CrossBatchMemory
 from trainables.models import RetrievalNet
 
 LOSSES = {
@@ -27,8 +30,30 @@ SAMPLERS = {
     "HierarchicalSampler": data.HierarchicalSampler,
     "RandomSampler": data.RandomSampler,
 }
-OPTIMIZERS = {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}
-SCHEDULERS = {"MultiStepLR": torch.optim.lr_scheduler.MultiStepLR}
+MEMORIES = {"XBM": CrossBatchMemory}
+OPTIMIZERS = {
+    "Adam": optim.Adam,
+    "AdamW": optim.AdamW,
+    "SGD": optim.SGD,
+    "RMSprop": optim.RMSprop,
+    "Adagrad": optim.Adagrad,
+    "NAdam": optim.NAdam,
+    "RAdam": optim.RAdam,
+}
+SCHEDULERS: Mapping[str, Callable[..., Any]] = {
+    "MultiStepLR": lr_scheduler.MultiStepLR,
+    "StepLR": lr_scheduler.StepLR,
+    "ExponentialLR": lr_scheduler.ExponentialLR,
+    "CosineAnnealingLR": lr_scheduler.CosineAnnealingLR,
+    "CosineAnnealingWarmRestarts": lr_scheduler.CosineAnnealingWarmRestarts,
+    "LinearLR": lr_scheduler.LinearLR,
+    "ConstantLR": lr_scheduler.ConstantLR,
+    "PolynomialLR": lr_scheduler.PolynomialLR,
+    "OneCycleLR": lr_scheduler.OneCycleLR,
+    "CyclicLR": lr_scheduler.CyclicLR,
+    # every metric here is better the higher it is
+    "ReduceLROnPlateau": partial(lr_scheduler.ReduceLROnPlateau, mode="max"),
+}
 
 
 def construct(

@@ -1,12 +1,14 @@
-"""One batch: forward in the chosen precision, every loss in float32, backward, every optimizer."""
+"""One batch: embeddings in the chosen precision, every loss in float32, the gradient back, every optimizer."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from trainables.embedding import Forward, embed, norms_on_layer
 from trainables.models import RetrievalNet
+from trainables.objective import Objective
+from trainables.optimization import Optimization
 
 
 class Diverged(RuntimeError):
@@ -14,41 +16,34 @@ class Diverged(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Precision:
-    """Autocast of the forward pass on one device; off means float32."""
-
-    device: torch.device
-    dtype: torch.dtype
-    enabled: bool
-
-    def autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.enabled)
-
-    def scaler(self) -> torch.amp.GradScaler:
-        """Only float16 underflows: in every other precision the scaler passes gradients on unchanged."""
-        return torch.amp.GradScaler(self.device.type, enabled=self.enabled and self.dtype == torch.float16)
-
-
-@dataclass(frozen=True)
 class Step:
     """What does not change from batch to batch."""
 
     net: RetrievalNet
-    losses: Sequence[tuple[str, float, nn.Module]]
-    optimizers: Sequence[torch.optim.Optimizer]
-    scaler: torch.amp.GradScaler
-    precision: Precision
+    forward: Forward
+    objective: Objective
+    optimization: Optimization
+    sub_batch: int  # images through the network at a time
 
-    def __call__(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """images (B, 3, H, W), labels (B,) -> every loss and their weighted sum "loss", detached scalars."""
-        for optimizer in self.optimizers:
-            optimizer.zero_grad(set_to_none=True)
-        with self.precision.autocast():
-            embeddings = self.net(images)  # (B, D) float32
-        values = {name: loss(embeddings, labels) for name, _, loss in self.losses}
-        total = torch.stack([weight * values[name] for name, weight, _ in self.losses]).sum()
-        self.scaler.scale(total).backward()
-        for optimizer in self.optimizers:
-            self.scaler.step(optimizer)
-        self.scaler.update()
-        return {name: value.detach() for name, value in {**values, "loss": total}.items()}
+    def __call__(
+        self, images: Tensor, labels: Tensor, positions: Tensor, *, with_memory: bool = True
+    ) -> dict[str, Tensor]:
+        """images (B, 3, H, W), labels (B,), positions (B,) in the train split -> detached scalars for the report.
+
+        They are each loss and their weighted sum "loss", "memory_<loss>" where a memory was compared with, and the
+        weights and gradient norms that are asked for.
+        """
+        self.optimization.zero_grad()
+        wanted = self.objective.needs_norms
+        batch = embed(self.forward, images, self.sub_batch, self.net.fc if wanted else None)
+        last = [parameter for parameter in self.net.fc.parameters() if parameter.requires_grad]
+        labels = labels.to(batch.embeddings.device, non_blocking=True)
+        judged = self.objective(
+            batch.embeddings, labels, with_memory=with_memory, norms=partial(norms_on_layer, batch.embeddings, last)
+        )
+        batch.backward(self.optimization.scaled(judged.gradient))
+        for parameter, gradient in judged.on_parameters:
+            parameter.grad = self.optimization.scaled(gradient)
+        norm = self.optimization.step()
+        self.objective.remember(batch.embeddings, labels, positions)
+        return judged.values if norm is None else judged.values | {"grad_norm": norm}

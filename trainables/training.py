@@ -5,6 +5,7 @@ It knows nothing of who listens: the command line prints the reports, the Ray tr
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainables import building, checkpoint
+from trainables import building, checkpoint, checks
 from trainables.data import (
     LabelledImages,
     RetrievalSplit,
@@ -21,11 +22,12 @@ from trainables.data import (
     build_transform,
     eval_batches,
 )
-from trainables.errors import UserError
+from trainables.difference import difference
+from trainables.errors import UserError, unknown
 from trainables.evaluation import landmark_metrics, retrieval_metrics
 from trainables.experiment import Experiment
 from trainables.splitting import train_and_validation
-from trainables.steps import Diverged, Precision, Step
+from trainables.steps import Diverged
 
 Progress = Callable[[str, int, int], None]  # (what, done, total)
 
@@ -58,6 +60,7 @@ class Training:
         checkpoint.seed_everything(experience.seed)
         self._dataset = building.build_dataset(experiment)
         images, self.validation = train_and_validation(experiment, self._dataset.train())
+        building.build_memory(experiment, len(images), embed_dim=1, device="meta")  # refused before weights are read
         if experience.test_eval_freq > 0:
             self.test_splits()  # what they lack is said before the first epoch, not after it
         self.sampler = building.build_sampler(experiment, images.labels, images.super_labels)
@@ -70,16 +73,13 @@ class Training:
             pin_memory=experience.pin_memory and self.device.type == "cuda",
         )
         self.net = building.build_model(experiment).to(self.device)
-        losses = building.build_losses(experiment, images.num_classes, self.net.embed_dim)
-        self.optimizers, self.schedulers = building.build_optimizers(experiment.optimizer, self.net, losses)
-        precision = Precision(self.device, getattr(torch, experience.amp_dtype), self.net.with_autocast)
-        self._step = Step(
-            self.net,
-            [(name, weight, loss.to(self.device)) for name, weight, loss in losses],
-            self.optimizers,
-            precision.scaler(),
-            precision,
-        )
+        if experience.channels_last:
+            self.net.to(memory_format=torch.channels_last)
+        if experience.compile:
+            self.net.backbone.compile()  # how it is called, not what it is: names in the checkpoint stay
+        self._step = building.build_step(experiment, self.net, self.device, len(images), images.num_classes)
+        checks.check_warm_up(experiment, self.net)
+        checks.check_schedules(experiment, self._step.optimization.parts, len(self._loader))
 
     @property
     def done(self) -> bool:
@@ -98,11 +98,8 @@ class Training:
         started = time.perf_counter()
         metrics = self._train(epoch)
         metrics["time/train_s"] = time.perf_counter() - started
-        for position, optimizer in enumerate(self.optimizers):
-            part = self.experiment.optimizer[position].params
-            metrics[f"train/lr_{part}"] = float(optimizer.param_groups[0]["lr"])
-        for scheduler in self.schedulers:
-            scheduler.step()
+        metrics |= {f"train/lr_{part}": rate for part, rate in self._step.optimization.rates().items()}
+        self._step.optimization.after_epoch()
         self.finished_epochs = epoch
         evaluating = time.perf_counter()
         for split in self._due_splits(epoch):
@@ -110,6 +107,7 @@ class Training:
             metrics.update({f"{split.name}/{key}": value for key, value in scores.items()})
             if split is self.validation:
                 self._keep_best(epoch, scores)
+                self._step.optimization.after_validation(scores[self.experiment.experience.principal_metric])
         metrics["time/evaluation_s"] = time.perf_counter() - evaluating
         metrics["time/epoch_s"] = time.perf_counter() - started
         return Report(epoch, metrics)
@@ -132,15 +130,21 @@ class Training:
         )
 
     def test_splits(self) -> tuple[RetrievalSplit, ...]:
-        """The test classes. A sweep's trials never ask for them."""
-        return self._dataset.test()
+        """The test classes, of experience.eval_split alone where it is set. A sweep's trials never ask for them."""
+        splits = self._dataset.test()
+        wanted = self.experiment.experience.eval_split
+        if wanted is None:
+            return splits
+        if wanted not in (split.name for split in splits):
+            raise unknown("experience.eval_split", wanted, [split.name for split in splits])
+        return tuple(split for split in splits if split.name == wanted)
 
     def embed(self, images: LabelledImages) -> Tensor:
         """(N, D) float32 embeddings in the order of the images."""
         experience = self.experiment.experience
         self.net.eval()
         rows = []
-        with torch.inference_mode(), self._step.precision.autocast():
+        with torch.inference_mode():
             for batch, _, _ in eval_batches(
                 images,
                 build_transform(self.experiment.transform.test),
@@ -148,7 +152,7 @@ class Training:
                 workers=experience.num_workers,
                 pin_memory=experience.pin_memory and self.device.type == "cuda",
             ):
-                rows.append(self.net(batch.to(self.device, non_blocking=True)).float())
+                rows.append(self._step.forward(batch).float())
                 self._progress("embed", min(len(rows) * experience.eval_bs, len(images)), len(images))
         embeddings = torch.cat(rows)
         if not torch.isfinite(embeddings).all():
@@ -157,14 +161,15 @@ class Training:
 
     def state(self) -> dict[str, Any]:
         """Everything the next epoch depends on, as tensors, numbers and text."""
+        memory = self._step.objective.memory
         return {
             "experiment": self.experiment.model_dump_json(),
             "epoch": self.finished_epochs,
             "best": self.best,
             "model": self.net.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-            "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
-            "scaler": self._step.scaler.state_dict(),
+            "losses": [term.loss.state_dict() for term in self._step.objective.terms],
+            "memory": None if memory is None else memory.state_dict(),
+            "optimization": self._step.optimization.state_dict(),
             "sampler": self.sampler.state_dict(),
             "random": checkpoint.random_states(),
         }
@@ -174,17 +179,21 @@ class Training:
         checkpoint.write(Path(path), self.state())
 
     def load(self, path: str | Path) -> None:
-        """Goes on from a checkpoint of the same experiment; only its length and places may have changed."""
+        """Goes on from a checkpoint of the same experiment.
+
+        Only its length and places may have changed, and with experience.force_lr its learning rates.
+        """
         state = checkpoint.read(Path(path))
         changed = difference(Experiment.model_validate_json(state["experiment"]), self.experiment)
         if changed is not None:
             raise UserError(f"{path} belongs to another experiment: {changed}")
+        objective = self._step.objective
+        if objective.memory is not None:
+            objective.memory.load_state_dict(state["memory"])
         self.net.load_state_dict(state["model"])
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        for scheduler, saved in zip(self.schedulers, state["schedulers"], strict=True):
-            scheduler.load_state_dict(saved)
-        self._step.scaler.load_state_dict(state["scaler"])
+        for term, saved in zip(objective.terms, state["losses"], strict=True):
+            term.loss.load_state_dict(saved)
+        self._step.optimization.load_state_dict(state["optimization"], self.experiment.experience.force_lr)
         self.sampler.load_state_dict(state["sampler"])
         self.finished_epochs, self.best = state["epoch"], state["best"]
         checkpoint.set_random_states(state["random"])
@@ -194,18 +203,24 @@ class Training:
         self._loader.close()
 
     def _train(self, epoch: int) -> dict[str, float]:
+        experience = self.experiment.experience
+        warm = epoch <= experience.warm_up
+        self._step.optimization.train_only(getattr(self.net, experience.warm_up_key).parameters() if warm else None)
         self.net.train()
+        with_memory = epoch > self.experiment.memory.activate_after
         sums: dict[str, Tensor] = {}
+        counts: Counter[str] = Counter()  # not every batch gives every number
         planned = len(self._loader)
-        batches = images_seen = 0
-        for batches, (images, labels, _) in enumerate(self._loader.epoch(epoch), start=1):
-            values = self._step(images.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True))
+        images_seen = 0
+        for batch, (images, labels, positions) in enumerate(self._loader.epoch(epoch), start=1):
+            values = self._step(images, labels, positions, with_memory=with_memory)
             for name, value in values.items():
                 sums[name] = sums.get(name, torch.zeros_like(value)) + value
+            counts.update(values.keys())
             images_seen += len(labels)
-            self._progress(f"epoch {epoch}", batches, planned)
+            self._progress(f"epoch {epoch}", batch, planned)
         # one synchronisation an epoch, not one a batch
-        means = {f"train/{name}": float(total) / max(1, batches) for name, total in sums.items()}
+        means = {f"train/{name}": float(total) / counts[name] for name, total in sums.items()}
         for name, mean in means.items():
             if not math.isfinite(mean):
                 raise Diverged(f"{name} is {mean} in epoch {epoch}")
@@ -214,6 +229,8 @@ class Training:
     def _due_splits(self, epoch: int) -> Iterator[RetrievalSplit]:
         experience = self.experiment.experience
         last = epoch == experience.max_iter
+        if _due(epoch, experience.train_eval_freq, last):
+            yield RetrievalSplit("train", self._loader.images, None)
         if self.validation is not None and _due(epoch, experience.val_eval_freq, last):
             yield self.validation
         if _due(epoch, experience.test_eval_freq, last):
@@ -227,34 +244,3 @@ class Training:
 
 def _due(epoch: int, every: int, last: bool) -> bool:
     return every > 0 and (last or epoch % every == 0)
-
-
-FREE = (
-    "max_iter",
-    "log_dir",
-    "experiment_name",
-    "resume",
-    "maybe_resume",
-    "save_model",
-    "num_workers",
-    "pin_memory",
-)
-
-
-def difference(before: Experiment, after: Experiment) -> str | None:
-    """The first setting in which two experiments train differently, as one phrase; None where they are equal."""
-    old, new = before.model_dump(), after.model_dump()
-    for key in FREE:
-        old["experience"].pop(key), new["experience"].pop(key)
-    return _first_difference(old, new, "")
-
-
-def _first_difference(old: Any, new: Any, path: str) -> str | None:
-    if isinstance(old, dict) and isinstance(new, dict) and old.keys() == new.keys():
-        pairs = [(key, old[key], new[key]) for key in old]
-    elif isinstance(old, list | tuple) and isinstance(new, list | tuple) and len(old) == len(new):
-        pairs = [(index, *values) for index, values in enumerate(zip(old, new, strict=True))]
-    else:
-        return None if old == new else f"{path} was {old!r}, now {new!r}"
-    found = (_first_difference(left, right, f"{path}.{key}".lstrip(".")) for key, left, right in pairs)
-    return next((phrase for phrase in found if phrase is not None), None)

@@ -1,0 +1,150 @@
+"""From images to embeddings, and from the gradient on the embeddings back into the network.
+
+A batch larger than `sub_batch` goes through in chunks, so that the activations of one chunk are all that is ever kept:
+first every chunk without a graph, then, once the losses have said the gradient on the embeddings, each chunk again
+with one, from the same random state (Revaud et al., ICCV 2019, arXiv 1906.07589; Gao et al. 2021, arXiv 2101.06983).
+The gradient is exactly that of the whole batch seen chunk by chunk. Batch norm that is not frozen normalises by the
+chunk, not by the batch; its running statistics are updated once.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Autocast of the forward pass on one device; off means float32."""
+
+    device: torch.device
+    dtype: torch.dtype
+    enabled: bool
+
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.enabled)
+
+    def scaler(self) -> torch.amp.GradScaler:
+        """Only float16 underflows: in every other precision the scaler passes gradients on unchanged."""
+        return torch.amp.GradScaler(self.device.type, enabled=self.enabled and self.dtype == torch.float16)
+
+
+@dataclass(frozen=True)
+class Forward:
+    """The network where it runs: images (B, 3, H, W) from any device -> embeddings (B, D) on its own."""
+
+    net: nn.Module
+    precision: Precision
+    channels_last: bool = False
+
+    def __call__(self, images: Tensor) -> Tensor:
+        layout = torch.channels_last if self.channels_last else torch.preserve_format
+        images = images.to(self.precision.device, non_blocking=True, memory_format=layout)
+        with self.precision.autocast():
+            embeddings: Tensor = self.net(images)
+        return embeddings
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A batch's embeddings (B, D), and the way back: their gradient (B, D) -> added to the parameters' gradients."""
+
+    embeddings: Tensor
+    backward: Callable[[Tensor], None]
+
+
+def embed(forward: Forward, images: Tensor, sub_batch: int, last_layer: nn.Module | None = None) -> Embedded:
+    """The batch at once, or in chunks where it is larger than `sub_batch`.
+
+    last_layer: its part of the graph is kept also in chunks, for `norms_on_layer`. None: nothing is.
+    """
+    if len(images) <= sub_batch:
+        embeddings = forward(images)
+        return Embedded(embeddings, lambda gradient: _backward(embeddings, gradient))
+    device = forward.precision.device
+    chunks = images.split(sub_batch)
+    states, rows = [], []
+    for chunk in chunks:
+        states.append(_random_state(device))
+        with _statistics_kept(forward.net), _graph_from(last_layer):
+            rows.append(forward(chunk))
+
+    def backward(gradient: Tensor) -> None:
+        now = _random_state(device)
+        for chunk, state, part in zip(chunks, states, gradient.split(sub_batch), strict=True):
+            _set_random_state(device, state)
+            _backward(forward(chunk), part)
+        _set_random_state(device, now)
+
+    return Embedded(torch.cat(rows), backward)
+
+
+def norms_on_layer(embeddings: Tensor, parameters: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor:
+    """The norms (L,) of L losses' gradients on a layer's parameters, a product of vector and Jacobian each.
+
+    embeddings (B, D) with a graph from the layer on; gradients (B, D) of each loss on them. No parameters: the norms
+    on the embeddings. The product is taken of a unit vector: in float16 a small gradient would be lost on the way.
+    """
+    lengths = torch.stack([gradient.norm() for gradient in gradients])
+    if not parameters:
+        return lengths
+    units = [gradient / length.clamp(min=1e-30) for gradient, length in zip(gradients, lengths, strict=True)]
+    reached = [
+        torch.autograd.grad(embeddings, list(parameters), unit, retain_graph=True, materialize_grads=True)
+        for unit in units
+    ]
+    return lengths * torch.stack([torch.stack([part.float().norm() for part in parts]).norm() for parts in reached])
+
+
+def _backward(embeddings: Tensor, gradient: Tensor) -> None:
+    if embeddings.requires_grad:  # not where losses alone are trained
+        embeddings.backward(gradient)
+
+
+@contextmanager
+def _graph_from(layer: nn.Module | None) -> Iterator[None]:
+    """No graph until this layer is reached, one from there on."""
+    with torch.no_grad():
+        if layer is None:
+            yield
+            return
+        handle = layer.register_forward_pre_hook(_start_graph)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+
+def _start_graph(layer: nn.Module, inputs: object) -> None:
+    torch.set_grad_enabled(True)  # until the surrounding no_grad ends
+
+
+@contextmanager
+def _statistics_kept(net: nn.Module) -> Iterator[None]:
+    """Batch norm in training normalises as ever but leaves its running statistics: the second pass updates them."""
+    updating = [
+        module
+        for module in net.modules()
+        if isinstance(module, _BatchNorm) and module.training and module.track_running_stats
+    ]
+    for module in updating:
+        module.track_running_stats = False
+    try:
+        yield
+    finally:
+        for module in updating:
+            module.track_running_stats = True
+
+
+def _random_state(device: torch.device) -> tuple[Tensor, Tensor | None]:
+    return torch.get_rng_state(), torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+
+
+def _set_random_state(device: torch.device, state: tuple[Tensor, Tensor | None]) -> None:
+    on_cpu, on_gpu = state
+    torch.set_rng_state(on_cpu)
+    if on_gpu is not None:
+        torch.cuda.set_rng_state(on_gpu, device)
