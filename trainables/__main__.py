@@ -40,13 +40,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def train(overrides: Sequence[str]) -> int:
     """Trains to the end, a line an epoch; checkpoints and reports under log_dir/experiment_name."""
-    from trainables.building import build_dataset
+    from trainables.building import build_dataset, check_metric
     from trainables.composition import compose
     from trainables.console import Bars
     from trainables.steps import Diverged
     from trainables.training import Training
 
     experiment = compose(overrides)
+    check_metric(experiment)
     folder = Path(experiment.experience.log_dir).expanduser() / experiment.experience.experiment_name
     start = _starting_point(experiment, folder)
     with Bars(sys.stderr) as bars:

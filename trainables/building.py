@@ -152,7 +152,6 @@ def check(experiment: Experiment) -> None:
     construct_check_model(experiment)
     _check_memory(experiment, losses)
     _check_optimization(experiment, losses)
-    _check_metric(experiment)
     sampler = experiment.dataset.sampler
     plenty = [label for label in range(4096) for _ in range(8)]
     construct("sampler", SAMPLERS, sampler.name, sampler.kwargs, plenty, seed=0)
@@ -212,8 +211,11 @@ def _check_length(experiment: Experiment, parts: Sequence[TrainedPart], batches:
     check_length(parts, epochs=epochs, steps=epochs * batches, validations=validations)
 
 
-def _check_metric(experiment: Experiment) -> None:
-    """The principal metric is one that an evaluation gives; landmarks have their own."""
+def check_metric(experiment: Experiment) -> None:
+    """UserError: a principal metric that no evaluation gives (a sweep refuses its objective in its own words).
+
+    Landmarks have metrics of their own.
+    """
     experience = experiment.experience
     known = [f"recall_at_{k}" for k in experiment.dataset.ks] + ["precision_at_1", "r_precision", "map_at_r"]
     known += ["map", "mrr"] if experience.with_AP else []

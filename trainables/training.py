@@ -68,6 +68,7 @@ class Training:
         device: str | torch.device | None = None,
         progress: Progress | None = None,
     ) -> None:
+        building.check_metric(experiment)
         self.experiment = experiment
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.finished_epochs = 0
