@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables import Training, building, checkpoint, compose
+from trainables.checks import check
 from trainables.errors import UserError
 from trainables.registry import LOSSES
 from trainables.steps import Diverged
@@ -195,7 +196,7 @@ def test_the_memory_holds_the_newest_embedding_of_each_image(tiny: list[str]) ->
     written = memory.positions >= 0
     assert len(memory) == int(written.sum()) > 0
     assert torch.equal(memory.positions[written], written.nonzero()[:, 0])
-    assert torch.equal(memory.labels[written], torch.as_tensor(training._loader.images.labels)[written])
+    assert torch.equal(memory.labels[written], torch.as_tensor(training._loader.images.class_numbers)[written])
     torch.testing.assert_close(memory.embeddings[written].norm(dim=1), torch.ones(len(memory)))
 
 
@@ -205,13 +206,13 @@ def test_proxies_are_trained_and_kept(tiny: list[str], tmp_path: Path, monkeypat
     tree["loss"].append({"name": "Proxies", "weight": 0.5, "kwargs": {}})
     validate = type(compose(tiny)).model_validate_json
     with pytest.raises(UserError, match="Proxies has proxies of its own to train"):
-        building.check(validate(json.dumps(tree)))
+        check(validate(json.dumps(tree)))
     tree["optimizer"].append({"name": "SGD", "params": "loss", "kwargs": {"lr": 1.0}})
     remembering = {**tree, "memory": {"name": "XBM", "kwargs": {"size": 9}, "weight": 1.0, "activate_after": -1}}
     with pytest.raises(UserError, match="never with a memory"):
-        building.check(validate(json.dumps(remembering)))
+        check(validate(json.dumps(remembering)))
     experiment = validate(json.dumps(tree))
-    building.check(experiment)
+    check(experiment)
     whole = Training(experiment)
     before = whole._step.objective.terms[2].loss.state_dict()["proxies"].clone()
     assert "train/lr_loss" in whole.epoch().metrics

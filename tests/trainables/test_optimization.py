@@ -274,8 +274,6 @@ SCHEDULE = "optimizer.fc.scheduler_on_{}={{name: {}, kwargs: {{{}}}}}"
         ([SCHEDULE.format("epoch", "OneCycleLR", "max_lr: 0.1, total_steps: 40")], "OneCycleLR ends after 40 steps, "
          "the training takes 50: total_steps=50"),
         (["model.kwargs.without_fc=true"], "optimizer.fc: the model has no parameters in 'fc'"),
-        (["experience.principal_metric=map"], "unknown experience.principal_metric 'map'"),
-        (["experience.principal_metric=recal_at_1"], "did you mean 'recall_at_1'"),
         (["memory.kwargs.size=5"], "memory has settings but no name"),
         (["memory.weight=0.5"], "memory has settings but no name"),
         (["memory=sop", "memory.kwargs.size=many"], "XBM: size must be a whole number"),
@@ -302,5 +300,8 @@ def test_a_warm_up_needs_a_part_that_is_there_and_trained() -> None:
         check(type(experiment).model_validate(backbone))
 
 
-def test_map_is_a_principal_metric_with_the_full_ranking() -> None:
-    assert compose(["experience.principal_metric=map", "experience.with_AP=true"]).experience.with_AP
+@pytest.mark.parametrize("name", ["map", "recal_at_1", "test/map_at_r"])
+def test_a_principal_metric_is_one_that_the_evaluation_gives(name: str) -> None:
+    with pytest.raises(UserError, match=r"experience.principal_metric: unknown metric"):
+        compose([f"experience.principal_metric={name}"])
+    compose(["experience.principal_metric=map", "experience.with_AP=true"])
