@@ -1,5 +1,6 @@
 """An Experiment's parts as objects: the only place that goes from names to constructors."""
 
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import torch
@@ -31,9 +32,13 @@ def build_sampler(experiment: Experiment, labels: Any) -> data.MPerClassSampler:
 
 
 def build_model(experiment: Experiment) -> RetrievalNet:
-    net = construct("model", MODELS, experiment.model.name, experiment.model.kwargs)
-    net.freeze_batch_norm = experiment.model.freeze_batch_norm
-    return net
+    return _construct_model(experiment, MODELS)
+
+
+def _construct_model(experiment: Experiment, table: Mapping[str, Callable[..., Any]]) -> Any:
+    model = experiment.model
+    frozen = {"freeze_batch_norm": model.freeze_batch_norm, "freeze_pos_embedding": model.freeze_pos_embedding}
+    return construct("model", table, model.name, model.kwargs, **frozen)
 
 
 def build_optimizers(parts: tuple[OptimizerPart, ...], net: nn.Module) -> tuple[Optimizers, Schedulers]:
@@ -81,4 +86,4 @@ def check(experiment: Experiment) -> None:
 
 def construct_check_model(experiment: Experiment) -> None:
     """The model's settings, checked without building the network."""
-    RetrievalNet.check(**experiment.model.kwargs)
+    _construct_model(experiment, {name: net.Settings for name, net in MODELS.items()})

@@ -1,6 +1,7 @@
 """Names in a configuration -> the classes they mean. A constructor's signature is the schema of its kwargs."""
 
 import inspect
+import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -45,7 +46,8 @@ def construct(
         default = parameters[key].default
         # null is left to the constructor: some numbers may be absent
         number = value is None or (isinstance(value, int | float) and not isinstance(value, bool))
-        if type(default) in (int, float) and not number:
+        takes_list = any(typing.get_origin(kind) is list for kind in typing.get_args(parameters[key].annotation))
+        if type(default) in (int, float) and not number and not (takes_list and isinstance(value, list)):
             raise UserError(f"{name}: {key} must be a number, not {value!r}")
     missing = [
         key
