@@ -1,11 +1,13 @@
 """Backbones by name: images (B, 3, H, W) -> pooled features (B, width), without a classifier.
 
 The names of the ROADMAP reference mean what they mean there:
-    resnet18, resnet50, resnet101       torchvision's; published weights: IMAGENET1K_V1
+    resnet18, resnet50, resnet101
+        torchvision's; published weights: IMAGENET1K_V1
     vit, vit_deit, vit_deit_base, vit_deit_base_384
-                                        timm's ViT-S, DeiT-S, DeiT-B at 224 and 384 pixels; published weights: timm's
+        timm's ViT-S, DeiT-S and DeiT-B at 224 and DeiT-B at 384 pixels; published weights: timm's. The reference's
+        timm still had a ViT-S of 768 dimensions and 8 blocks; today's has 384 and 12
     vit_deit_distilled, vit_deit_base_distilled, vit_deit_base_384_distilled
-                                        the same plain DeiT, published weights: the distilled ones less their extra token
+        the same plain DeiT; published weights: the distilled ones less their extra token
 conv4 is the project's own. Any other name is a timm model; timm/NAME is timm's where the reference has the name
 too (timm/resnet50).
 """
@@ -114,7 +116,7 @@ def build(name: str, pooling: str, img_size: int | None = None, pretrained: bool
         raise _unreachable(name, error) from error
     assert isinstance(resnet, ResNet)
     width = resnet.fc.in_features
-    resnet.avgpool, resnet.fc = map_pooling(pooling), nn.Identity()  # type: ignore[assignment]
+    resnet.avgpool, resnet.fc = map_pooling(pooling), nn.Identity()
     return Backbone(resnet, width, ("fc",))
 
 
@@ -174,9 +176,8 @@ def _create(name: str, timms: str, pretrained: bool, **options: Any) -> nn.Modul
     except (AssertionError, OSError, RuntimeError, TypeError, ValueError) as error:
         if pretrained:
             raise _unreachable(name, error) from error
-        told = str(error).splitlines()[0] if str(error) else type(error).__name__
         asked = "".join(f" with {key}={value!r}" for key, value in options.items())
-        raise UserError(f"backbone {name!r} cannot be built{asked}: {told}") from error
+        raise UserError(f"backbone {name!r} cannot be built{asked}: {weights.first_line(error)}") from error
 
 
 @lru_cache(maxsize=256)
@@ -191,5 +192,5 @@ def _is_transformer(timms: str) -> bool:
 
 
 def _unreachable(name: str, error: Exception) -> UserError:
-    told = str(error).splitlines()[0] if str(error) else type(error).__name__
+    told = weights.first_line(error)
     return UserError(f"the published weights of backbone {name!r} cannot be had: {told}; {OFFLINE}")

@@ -1,4 +1,4 @@
-"""What a retrieval network is built from: the kwargs of a configuration's model, checked whole before anything is built."""
+"""What a retrieval network is built from: a configuration's model.kwargs, checked whole before anything is built."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,8 +53,8 @@ class NetSettings:
         if self.img_size is not None and not _is_count(self.img_size):
             raise UserError(f"model.kwargs.img_size must be a positive number of pixels, not {self.img_size!r}")
         backbones.check_name(self.backbone_name)
-        self._check_weights()
         positions = backbones.learns_positions(self.backbone_name, self.pooling, self.img_size)
+        self._check_weights()
         if self.freeze_pos_embedding and not positions:
             raise UserError(f"model.freeze_pos_embedding: backbone {self.backbone_name!r} has no position embedding")
 
@@ -63,7 +63,7 @@ class NetSettings:
         return None if self.weights is None else backbones.weights_file(self.backbone_name, self.weights)
 
     def _check_head(self) -> None:
-        widths = self.embed_dim if isinstance(self.embed_dim, list) else [self.embed_dim]
+        widths = list(self.embed_dim) if isinstance(self.embed_dim, list | tuple) else [self.embed_dim]
         if not widths or not all(_is_count(width) for width in widths):
             raise UserError(
                 "model.kwargs.embed_dim must be a positive number of dimensions, or a list of them for an MLP, "
@@ -71,12 +71,12 @@ class NetSettings:
             )
         if self.projection_normalization_layer not in HEAD_NORMS:
             raise unknown("projection_normalization_layer", self.projection_normalization_layer, HEAD_NORMS)
-        if self.without_fc and isinstance(self.embed_dim, list):
+        if self.without_fc and isinstance(self.embed_dim, list | tuple):
             raise UserError(f"model.kwargs: without_fc leaves no head for embed_dim={self.embed_dim!r}")
         if self.projection_normalization_layer != "none" and (self.without_fc or len(widths) < 2):
             raise UserError(
-                "model.kwargs.projection_normalization_layer stands between the layers of an MLP: embed_dim is a list of "
-                f"two widths or more then, not {self.embed_dim!r}"
+                "model.kwargs.projection_normalization_layer stands between the layers of an MLP: embed_dim is "
+                f"a list of two widths or more then, not {self.embed_dim!r}"
             )
 
     def _check_weights(self) -> None:

@@ -23,8 +23,8 @@ State = dict[str, Tensor]
 def find(path: Path, names: Sequence[str]) -> Path:
     """The weights file at `path`: the file itself, or in a folder the only one that is named after the model.
 
-    names: what the model is called. "resnet50" finds resnet50.pth, resnet50-0676ba61.pth, resnet50.a1_in1k.safetensors and
-    resnet50.a1_in1k/model.safetensors; where no file carries a name, the folder's own model.safetensors.
+    names: what the model is called. "resnet50" finds resnet50.pth, resnet50-0676ba61.pth, resnet50.a1_in1k.safetensors
+    and resnet50.a1_in1k/model.safetensors; where no file carries a name, the folder's own model.safetensors.
     Raises UserError where there is none or more than one.
     """
     if path.is_file():
@@ -58,7 +58,7 @@ def read(file: Path) -> State:
             return load_file(file)
         found = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise UserError(f"{file} cannot be read as weights: {str(error).splitlines()[0]}") from error
+        raise UserError(f"{file} cannot be read as weights: {first_line(error)}") from error
     if isinstance(found, dict):
         found = next((found[key] for key in WRAPPED if isinstance(found.get(key), dict)), found)
     if not isinstance(found, dict) or not found or not all(isinstance(value, Tensor) for value in found.values()):
@@ -98,9 +98,12 @@ def without_distillation(state: Mapping[str, Tensor], source: str) -> State:
     The position embedding (1, 2 + patches, C) is of the class token, the distillation token and the patches.
     """
     if "dist_token" not in state or "pos_embed" not in state:
-        raise UserError(f"{source} holds no distilled weights: it has no dist_token; vit_deit... without _distilled")
+        raise UserError(
+            f"{source} holds no distilled weights: it has no dist_token (the name without _distilled reads plain ones)"
+        )
     positions = state["pos_embed"]
-    kept = {key: value for key, value in state.items() if key != "dist_token" and not key.startswith("head_dist.")}
+    kept = without_layers(state, {"head_dist"})
+    del kept["dist_token"]
     return {**kept, "pos_embed": torch.cat((positions[:, :1], positions[:, 2:]), dim=1)}
 
 
@@ -112,13 +115,18 @@ def with_resized_positions(state: Mapping[str, Tensor], transformer: nn.Module) 
     if own is None or positions is None or positions.ndim != own.ndim:
         return dict(state)
     height, width = transformer.patch_embed.grid_size  # type: ignore[union-attr,misc]
-    prefix = own.shape[1] - height * width  # type: ignore[operator]
+    prefix = own.shape[1] - height * width
     patches = positions.shape[1] - prefix
     if patches != max(1, math.isqrt(max(0, patches))) ** 2:
         # no square of patches: the fit will say so
         return dict(state)
     resized = resample_abs_pos_embed(positions, [height, width], num_prefix_tokens=prefix)
     return {**state, "pos_embed": resized}
+
+
+def first_line(error: Exception) -> str:
+    """What an exception says, on one line; its kind where it says nothing."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def _hub_file(folder: Path) -> Path | None:
