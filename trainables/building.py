@@ -2,7 +2,7 @@
 
 import inspect
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -83,9 +83,19 @@ def sampler_of(sampler: Sampler, labels: Any, super_labels: Any, seed: int) -> d
 
 
 def build_model(experiment: Experiment) -> RetrievalNet:
-    net = construct("model", MODELS, experiment.model.name, experiment.model.kwargs)
-    net.freeze_batch_norm = experiment.model.freeze_batch_norm
+    net: RetrievalNet = _construct_model(experiment, MODELS)
     return net
+
+
+def model_settings(experiment: Experiment) -> Any:
+    """The model's settings, checked without building the network."""
+    return _construct_model(experiment, {name: net.Settings for name, net in MODELS.items()})
+
+
+def _construct_model(experiment: Experiment, table: Mapping[str, Callable[..., Any]]) -> Any:
+    model = experiment.model
+    frozen = {"freeze_batch_norm": model.freeze_batch_norm, "freeze_pos_embedding": model.freeze_pos_embedding}
+    return construct("model", table, model.name, model.kwargs, **frozen)
 
 
 def build_optimizers(parts: Sequence[OptimizerPart], net: nn.Module, losses: Iterable[Term]) -> list[TrainedPart]:
@@ -122,7 +132,10 @@ def _parameters(part: str, net: nn.Module, proxies: list[nn.Parameter]) -> list[
 
 
 def _trained_part(part: OptimizerPart, params: list[nn.Parameter]) -> TrainedPart:
-    optimizer = construct("optimizer", OPTIMIZERS, part.name, part.kwargs, params)
+    try:
+        optimizer = construct("optimizer", OPTIMIZERS, part.name, part.kwargs, params)
+    except UserError as error:
+        raise UserError(f"optimizer.{part.params}: {error}") from None
     occasions = {
         "on_epoch": part.scheduler_on_epoch,
         "on_step": part.scheduler_on_step,

@@ -7,12 +7,11 @@ import numpy as np
 from torch import nn
 
 from trainables import data
-from trainables.building import build_dataset, build_losses, build_memory, build_optimizers, sampler_of
+from trainables.building import build_dataset, build_losses, build_memory, build_optimizers, model_settings, sampler_of
 from trainables.errors import UserError, unknown
 from trainables.evaluation import metric_names
 from trainables.experiment import Experiment
 from trainables.losses import metric_learning
-from trainables.models import RetrievalNet
 from trainables.objective import Term
 from trainables.optimization import TrainedPart, check_length
 from trainables.registry import LOSSES
@@ -35,7 +34,7 @@ def check(experiment: Experiment) -> None:
     check_evaluation(experiment)
     data.build_transform(experiment.transform.train)
     data.build_transform(experiment.transform.test)
-    RetrievalNet.check(**experiment.model.kwargs)
+    model_settings(experiment)
     _check_memory(experiment, losses)
     _check_losses(experiment, losses)
     _check_optimization(experiment, losses)

@@ -1,6 +1,7 @@
 """Names in a configuration -> the classes they mean. A constructor's signature is the schema of its kwargs."""
 
 import inspect
+import typing
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -68,16 +69,11 @@ def construct(
     if name not in table:
         raise unknown(kind, name, table)
     parameters = dict(list(inspect.signature(table[name]).parameters.items())[len(given) :])
-    for key, value in kwargs.items():
+    for key in kwargs:
         if key not in parameters or key in more:
             raise unknown(f"setting of {name}", key, [known for known in parameters if known not in more])
-        default = parameters[key].default
-        if type(default) is bool and not isinstance(value, bool):
-            raise UserError(f"{name}: {key} must be true or false, not {value!r}")
-        # null is left to the constructor: some numbers may be absent
-        number = value is None or (isinstance(value, int | float) and not isinstance(value, bool))
-        if type(default) in (int, float) and not number:
-            raise UserError(f"{name}: {key} must be a number, not {value!r}")
+    for key, value in kwargs.items():
+        _check_type(name, parameters[key], value)
     missing = [
         key
         for key, parameter in parameters.items()
@@ -93,3 +89,15 @@ def construct(
     except (TypeError, ValueError) as error:
         text = str(error).splitlines()[0]
         raise UserError(text if isinstance(error, UserError) else f"{name}: {text}") from error
+
+
+def _check_type(name: str, parameter: inspect.Parameter, value: object) -> None:
+    """Against the type of the default, which is all that many constructors say of it."""
+    kind = type(parameter.default)
+    if kind is bool and not isinstance(value, bool):
+        raise UserError(f"{name}: {parameter.name} must be true or false, not {value!r}")
+    # null is left to the constructor: some numbers may be absent
+    number = value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+    takes_list = any(typing.get_origin(part) is list for part in typing.get_args(parameter.annotation))
+    if kind in (int, float) and not number and not (takes_list and isinstance(value, list)):
+        raise UserError(f"{name}: {parameter.name} must be a number, not {value!r}")

@@ -2,5 +2,6 @@
 
 from trainables.models.conv4 import Conv4
 from trainables.models.retrieval_net import RetrievalNet
+from trainables.models.settings import NetSettings
 
-__all__ = ["Conv4", "RetrievalNet"]
+__all__ = ["Conv4", "NetSettings", "RetrievalNet"]
