@@ -20,8 +20,10 @@ def build_losses(experiment: Experiment) -> list[tuple[str, float | Literal["ada
     return [(term.name, term.weight, construct("loss", LOSSES, term.name, term.kwargs)) for term in experiment.loss]
 
 
-def build_dataset(experiment: Experiment) -> data.Emoji:
-    return construct("dataset", DATASETS, experiment.dataset.name, experiment.dataset.kwargs)
+def build_dataset(experiment: Experiment) -> data.RetrievalDataset:
+    """The data set, without its bad images where the experiment leaves those out. Touches no file."""
+    dataset = construct("dataset", DATASETS, experiment.dataset.name, experiment.dataset.kwargs)
+    return data.Skipping(dataset) if experiment.dataset.on_bad_image == "skip" else dataset
 
 
 def build_sampler(experiment: Experiment, labels: Any) -> data.MPerClassSampler:
@@ -70,13 +72,19 @@ def check(experiment: Experiment) -> None:
     """Refuse what a constructor would refuse, without data, weights or a device."""
     build_losses(experiment)
     build_dataset(experiment)
-    data.build_transform(experiment.transform.train)
-    data.build_transform(experiment.transform.test)
+    _check_transforms(experiment)
     construct_check_model(experiment)
     build_optimizers(experiment.optimizer, _Dummy())
     sampler = experiment.dataset.sampler
     plenty = [label for label in range(4096) for _ in range(8)]
     construct("sampler", SAMPLERS, sampler.name, sampler.kwargs, plenty, seed=0)
+
+
+def _check_transforms(experiment: Experiment) -> None:
+    files = issubclass(DATASETS[experiment.dataset.name], data.FileDataset)
+    for part, steps in (("train", experiment.transform.train), ("test", experiment.transform.test)):
+        if not data.build_transform(steps).equal_sizes and files:
+            raise UserError(f"transform.{part} leaves the sizes of {experiment.dataset.name} unequal: {data.UNEQUAL}")
 
 
 def construct_check_model(experiment: Experiment) -> None:

@@ -21,7 +21,15 @@ LOSSES = {
     "PairLoss": losses.PairLoss,
 }
 MODELS = {"RetrievalNet": RetrievalNet}
-DATASETS = {"emoji": data.Emoji}
+DATASETS = {
+    "emoji": data.Emoji,
+    "sop": data.StanfordOnlineProducts,
+    "cub": data.CUB200,
+    "inaturalist": data.INaturalist,
+    "inshop": data.InShop,
+    "folder": data.ClassFolders,
+    "csv": data.ImageTable,
+}
 SAMPLERS = {"MPerClassSampler": data.MPerClassSampler}
 OPTIMIZERS = {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}
 SCHEDULERS = {"MultiStepLR": torch.optim.lr_scheduler.MultiStepLR}

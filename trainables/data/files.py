@@ -1,0 +1,143 @@
+"""Image files: every kind that people have becomes uint8 RGB, upright, transparent parts white."""
+
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+from torchvision.io import ImageReadMode, decode_image
+
+from trainables.errors import UserError
+
+PNG_BIT_DEPTH = 24  # the byte of a PNG file that says it
+
+
+class BadImage(UserError):
+    """A file without a picture in it. `problem` is one of a few phrases that read on from the path."""
+
+    def __init__(self, path: Path, problem: str, detail: str = "") -> None:
+        super().__init__(path, problem, detail)  # the arguments again: an exception travels between processes as them
+        self.path, self.problem, self.detail = path, problem, detail
+
+    def __str__(self) -> str:
+        detail = f" ({self.detail})" if self.detail else ""
+        return f"{self.path} {self.problem}{detail}; dataset.on_bad_image=skip leaves such images out"
+
+
+def read_image(path: Path) -> Tensor:
+    """(3, H, W) uint8 RGB, turned as its EXIF orientation says; of several frames the first. BadImage with the path.
+
+    torchvision decodes what it gives back as it is; the rest (CMYK, palettes, alpha, 16 bits, other formats) is PIL's.
+    """
+    try:
+        data = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise BadImage(path, "is missing") from None
+    except OSError as error:
+        raise BadImage(path, "cannot be read", error.strerror or "") from None
+    if not data:
+        raise BadImage(path, "is empty")
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            pixels = _decoded(data) if _plain(image, data) else None
+            return _rgb(image) if pixels is None else pixels
+    except UnidentifiedImageError:
+        raise BadImage(path, "is not an image") from None
+    except Exception as error:  # a damaged file makes PIL raise whatever its bytes lead to
+        told = (str(error).splitlines() or [""])[0]
+        raise BadImage(path, "cannot be decoded", told or type(error).__name__) from None
+
+
+def _plain(image: Image.Image, data: bytes) -> bool:
+    if image.mode not in ("RGB", "L") or image.has_transparency_data:
+        return False
+    return image.format == "JPEG" or (image.format == "PNG" and data[PNG_BIT_DEPTH] == 8)
+
+
+def _decoded(data: bytes) -> Tensor | None:
+    """torchvision's pixels; None where it gives up: PIL reads more, or says what is wrong."""
+    encoded = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+    try:
+        return decode_image(encoded, mode=ImageReadMode.RGB, apply_exif_orientation=True)
+    except RuntimeError:
+        return None
+
+
+def _rgb(image: Image.Image) -> Tensor:
+    image.load()
+    image = _upright(image)
+    if image.mode == "F" or image.mode.startswith("I"):
+        pixels = np.repeat(_grey_of_16_bits(image)[..., None], 3, axis=-1)
+    else:
+        if image.has_transparency_data:
+            drawn = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", drawn.size, "white"), drawn)
+        pixels = np.array(image.convert("RGB"))
+    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # a broken EXIF block says nothing; the picture is whole
+        return image
+
+
+def _grey_of_16_bits(image: Image.Image) -> np.ndarray:
+    """(H, W) uint8: 0..65535 scaled to 0..255, not cut off."""
+    values = np.asarray(image).astype(np.int64)
+    # "I" holds 32 bits, and 16 of a format that has no more
+    if image.mode == "F" or (image.mode == "I" and (values.min() < 0 or values.max() > 65535)):
+        raise ValueError("32-bit pixels have no agreed black and white")
+    grey = (values * 255 + 32767) // 65535
+    if isinstance(see_through := image.info.get("transparency"), int):
+        grey[values == see_through] = 255
+    return grey.astype(np.uint8)
+
+
+class FileImages:
+    """root / paths[row], decoded when asked for. An absolute path stands for itself."""
+
+    in_memory = False
+
+    def __init__(self, root: Path, paths: Sequence[str]) -> None:
+        self.root = root
+        # one block of bytes: worker processes share it, which they could not with a list of strings
+        self._paths = np.array([os.fsencode(path) for path in paths], dtype=np.bytes_)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, row: int) -> Tensor:
+        return read_image(self.path(row))
+
+    def listed(self, row: int) -> str:
+        """The path as the manifest gives it."""
+        return os.fsdecode(bytes(self._paths[row]))
+
+    def path(self, row: int) -> Path:
+        return self.root / self.listed(row)
+
+    def stamp(self, row: int) -> tuple[str, int, int] | None:
+        """(path as listed, size in bytes, time of the last change in ns); None where there is no such file."""
+        try:
+            status = self.path(row).stat()
+        except OSError:
+            return None
+        return self.listed(row), status.st_size, status.st_mtime_ns
+
+    def missing(self) -> list[Path]:
+        """The files that are not there; each folder is listed once, no file is asked for alone."""
+        listed: dict[str, set[str]] = {}
+        absent = []
+        for row in range(len(self)):
+            folder, name = os.path.split(self.path(row))
+            if folder not in listed:
+                listed[folder] = set(os.listdir(folder)) if os.path.isdir(folder) else set()
+            if name not in listed[folder]:
+                absent.append(Path(folder, name))
+        return absent
