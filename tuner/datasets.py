@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from trainables.errors import UserError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from trainables.data import LabelledImages, RetrievalDataset
 
 NAMED = 5  # bad files shown of each problem
@@ -26,7 +28,9 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         action = actions.add_parser(name, help=told)
         action.add_argument("name", metavar="NAME", help="a data set, such as emoji, sop or folder")
         action.set_defaults(command=command)
-        action.add_argument("--root", metavar="DIR", help="its folder (default: its preset's data_dir)")
+        action.add_argument(
+            "--root", metavar="DIR", help="its folder (default: NAME in $ROADMAP_TUNE_DATA or the cache folder)"
+        )
         action.add_argument(
             "--set",
             action="append",
@@ -68,7 +72,7 @@ def _build(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> int:
     from trainables.console import Bars
-    from trainables.data import BadImage, bad_images, image_sets, summary
+    from trainables.data import bad_images, image_sets, summary
 
     dataset = _dataset(arguments)
     by_problem: dict[str, list[str]] = defaultdict(list)
@@ -78,9 +82,8 @@ def _check(arguments: argparse.Namespace) -> int:
             for name, images in image_sets(dataset).items():
                 looked_at += len(images)
                 for error in bad_images(images, bars.update, f"decode {name} images").values():
-                    known = isinstance(error, BadImage)
-                    problem, file = (error.problem, str(error.path)) if known else ("cannot be used", str(error))
-                    by_problem[problem].append(f"{file} ({error.detail})" if known and error.detail else file)
+                    problem, file = _problem(error)
+                    by_problem[problem].append(file)
         lines = summary(dataset)
     except UserError as error:
         print(f"roadmap-tune: {error}", file=sys.stderr)
@@ -96,6 +99,15 @@ def _check(arguments: argparse.Namespace) -> int:
     return 1 if by_problem else 0
 
 
+def _problem(error: UserError) -> tuple[str, str]:
+    """(what is wrong, as one phrase for many files; the file)."""
+    from trainables.data import BadImage
+
+    if not isinstance(error, BadImage):
+        return "cannot be used", str(error)
+    return error.problem, f"{error.path} ({error.detail})" if error.detail else str(error.path)
+
+
 def _info(arguments: argparse.Namespace) -> int:
     from trainables.data import image_sets, summary
 
@@ -105,7 +117,7 @@ def _info(arguments: argparse.Namespace) -> int:
     sets = image_sets(dataset)
     for name, images in sets.items():
         sizes[name] = _bytes_by_file(images)
-        rows.append((name, *_counts(images), _readable(sum(sizes[name].values()))))
+        rows.append((name, *_counts(images), _readable(sum(sizes[name].values())) if sizes[name] else "-"))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     print(f"{arguments.name} in {dataset.folder}")
     for row in rows:
@@ -116,7 +128,9 @@ def _info(arguments: argparse.Namespace) -> int:
             )
         )
     print("\n".join(summary(dataset)))
-    everything = {file: size for files in sizes.values() for file, size in files.items()}
+    everything = {file: size for files in sizes.values() for file, size in files.items()} or _bytes_below(
+        dataset.folder
+    )
     print(f"size on disk {_readable(sum(everything.values()))} in {len(everything):,} files")
     print(f"fingerprint {dataset.fingerprint}")
     return 0
@@ -141,6 +155,11 @@ def _bytes_by_file(images: "LabelledImages") -> dict[str, int]:
         return {}
     stamps = (source.stamp(int(row)) for row in images.rows)
     return {stamp[0]: stamp[1] for stamp in stamps if stamp is not None}
+
+
+def _bytes_below(folder: "Path") -> dict[str, int]:
+    """Where the pictures are not files of their own: the size of every file in the data set's folder."""
+    return {str(path): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
 
 
 def _readable(size: float) -> str:

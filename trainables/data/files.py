@@ -9,11 +9,13 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_image
 
 from trainables.errors import UserError
 
-PNG_BIT_DEPTH = 24  # the byte of a PNG file that says it
+try:
+    from torchvision.io import ImageReadMode, decode_image
+except ImportError:  # torchvision 0.29 announces that its decoders will go; PIL's take a quarter longer
+    decode_image = None
 
 
 class BadImage(UserError):
@@ -31,7 +33,8 @@ class BadImage(UserError):
 def read_image(path: Path) -> Tensor:
     """(3, H, W) uint8 RGB, turned as its EXIF orientation says; of several frames the first. BadImage with the path.
 
-    torchvision decodes what it gives back as it is; the rest (CMYK, palettes, alpha, 16 bits, other formats) is PIL's.
+    torchvision decodes JPEG in colour or grey; the rest is PIL's: torchvision leaves out alpha, and a damaged PNG can
+    end the process in its decoder.
     """
     try:
         data = path.read_bytes()
@@ -43,19 +46,14 @@ def read_image(path: Path) -> Tensor:
         raise BadImage(path, "is empty")
     try:
         with Image.open(io.BytesIO(data)) as image:
-            pixels = _decoded(data) if _plain(image, data) else None
+            plain = decode_image is not None and image.format == "JPEG" and image.mode in ("RGB", "L")
+            pixels = _decoded(data) if plain else None
             return _rgb(image) if pixels is None else pixels
     except UnidentifiedImageError:
         raise BadImage(path, "is not an image") from None
     except Exception as error:  # a damaged file makes PIL raise whatever its bytes lead to
         told = (str(error).splitlines() or [""])[0]
         raise BadImage(path, "cannot be decoded", told or type(error).__name__) from None
-
-
-def _plain(image: Image.Image, data: bytes) -> bool:
-    if image.mode not in ("RGB", "L") or image.has_transparency_data:
-        return False
-    return image.format == "JPEG" or (image.format == "PNG" and data[PNG_BIT_DEPTH] == 8)
 
 
 def _decoded(data: bytes) -> Tensor | None:
@@ -77,7 +75,7 @@ def _rgb(image: Image.Image) -> Tensor:
             drawn = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", drawn.size, "white"), drawn)
         pixels = np.array(image.convert("RGB"))
-    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+    return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
 def _upright(image: Image.Image) -> Image.Image:

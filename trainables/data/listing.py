@@ -132,6 +132,8 @@ def manifest_lines(name: str, file: Path) -> list[tuple[int, str]]:
 
 def split_by_class(name: str, entries: list[Entry], test_share: float, seed: int) -> Listing:
     """Train and test without a class in common, `test_share` of the classes (of each super-class) in test."""
+    if not entries:
+        return {"train": [], "test": []}
     labels = np.unique([entry.label for entry in entries], return_inverse=True)[1]
     known = [entry.super_label for entry in entries if entry.super_label is not None]
     above = np.unique(known, return_inverse=True)[1] if len(known) == len(entries) else None
