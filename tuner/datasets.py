@@ -90,7 +90,7 @@ def _check(arguments: argparse.Namespace) -> int:
         return 1
     print("\n".join([f"{arguments.name} in {dataset.folder}", *(f"  {line}" for line in lines)]))
     for problem, files in sorted(by_problem.items(), key=lambda pair: -len(pair[1])):
-        print(f"{len(files):,} of {looked_at:,} {problem}:")
+        print(f"{len(files):,} of {looked_at:,} images: {problem}")
         print("\n".join(f"  {file}" for file in files[:NAMED]))
         if len(files) > NAMED:
             print(f"  and {len(files) - NAMED:,} more")
