@@ -120,17 +120,12 @@ def _info(arguments: argparse.Namespace) -> int:
         rows.append((name, *_counts(images), _readable(sum(sizes[name].values())) if sizes[name] else "-"))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     print(f"{arguments.name} in {dataset.folder}")
-    for row in rows:
-        print(
-            "  ".join(
-                cell.rjust(width) if at else cell.ljust(width)
-                for at, (cell, width) in enumerate(zip(row, widths, strict=True))
-            )
-        )
+    for first, *cells in rows:
+        padded = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
+        print("  ".join([first.ljust(widths[0]), *padded]))
     print("\n".join(summary(dataset)))
-    everything = {file: size for files in sizes.values() for file, size in files.items()} or _bytes_below(
-        dataset.folder
-    )
+    listed = {file: size for files in sizes.values() for file, size in files.items()}
+    everything = listed or _bytes_below(dataset.folder)
     print(f"size on disk {_readable(sum(everything.values()))} in {len(everything):,} files")
     print(f"fingerprint {dataset.fingerprint}")
     return 0

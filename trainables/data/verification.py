@@ -50,12 +50,14 @@ class Decoded:
             logging.getLogger(__name__).warning(told)
 
     def _read(self) -> Iterable[Stamp]:
-        if not self._file.is_file():
+        try:
+            lines = self._file.read_text(errors="replace").splitlines()
+        except OSError:
             return
-        for line in self._file.read_text().splitlines():
+        for line in lines:
             try:
                 path, size, changed = json.loads(line)
-            except ValueError:
+            except (ValueError, TypeError):
                 continue
             yield path, size, changed
 
@@ -71,16 +73,17 @@ def bad_images(
         return {}
     found: dict[int, UserError] = {}
     chunks = [range(start, min(start + CHUNK, len(images))) for start in range(0, len(images), CHUNK)]
-    with ThreadPoolExecutor(cores()) as pool:  # decoders let go of the interpreter
+    pool = ThreadPoolExecutor(cores())  # decoders let go of the interpreter
+    try:
         looked = pool.map(lambda chunk: [_look(images, position, decoded) for position in chunk], chunks)
         for chunk, verdicts in zip(chunks, looked, strict=True):
-            found |= {
-                position: error for position, (error, _) in zip(chunk, verdicts, strict=True) if error is not None
-            }
+            found |= {at: error for at, (error, _) in zip(chunk, verdicts, strict=True) if error is not None}
             if decoded is not None:
                 decoded.add(stamp for _, stamp in verdicts if stamp is not None)
             if progress is not None:
                 progress(what, chunk.stop, len(images))
+    finally:
+        pool.shutdown(cancel_futures=True)  # an interruption does not wait for the images that are left
     return found
 
 
@@ -130,10 +133,8 @@ class Skipping:
         return self.dataset.fingerprint
 
     def _split(self, split: RetrievalSplit, progress: Progress | None = None) -> RetrievalSplit:
-        more = [
-            key for key, value in vars(split).items() if value is not None and key not in ("name", "query", "gallery")
-        ]
-        if more:
+        said = {key for key, value in vars(split).items() if value is not None}
+        if said - {"name", "query", "gallery"}:
             return split  # a ground truth knows its images by position: none can be left out, a bad one is an error
         if split.gallery is None:
             return replace(split, query=self._without_bad(split.name, split.query, progress))
@@ -170,15 +171,13 @@ def summary(dataset: RetrievalDataset) -> list[str]:
             line += " (complete)" if complete else f" (of {all_images:,} images of {all_classes:,} classes)"
         lines.append(line)
     if isinstance(whole, FileDataset) and whole.left_aside:
-        lines.append(
-            f"left aside as no pictures by their ending: {len(whole.left_aside):,}, such as {whole.left_aside[0]}"
-        )
+        first, count = whole.left_aside[0], len(whole.left_aside)
+        lines.append(f"left aside as no pictures by their ending: {count:,}, such as {first}")
     if isinstance(dataset, Skipping):
         for name, bad in dataset.skipped.items():
             if bad:
-                lines.append(
-                    f"left out of the {name} images: {len(bad):,} that cannot be decoded, such as {_told(bad[0])}"
-                )
+                first, count = _told(bad[0]), len(bad)
+                lines.append(f"left out of the {name} images: {count:,} that cannot be decoded, such as {first}")
     return lines
 
 
