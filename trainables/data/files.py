@@ -118,12 +118,15 @@ class FileImages:
         return os.fsdecode(bytes(self._paths[row]))
 
     def path(self, row: int) -> Path:
-        return self.root / self.listed(row)
+        return Path(self._joined(row))
+
+    def _joined(self, row: int) -> str:
+        return os.path.join(self.root, self.listed(row))  # text: half a million Path objects take their time
 
     def stamp(self, row: int) -> tuple[str, int, int] | None:
         """(path as listed, size in bytes, time of the last change in ns); None where there is no such file."""
         try:
-            status = self.path(row).stat()
+            status = os.stat(self._joined(row))
         except OSError:
             return None
         return self.listed(row), status.st_size, status.st_mtime_ns
@@ -133,7 +136,7 @@ class FileImages:
         listed: dict[str, set[str]] = {}
         absent = []
         for row in range(len(self)):
-            folder, name = os.path.split(self.path(row))
+            folder, name = os.path.split(self._joined(row))
             if folder not in listed:
                 listed[folder] = set(os.listdir(folder)) if os.path.isdir(folder) else set()
             if name not in listed[folder]:
