@@ -43,6 +43,7 @@ def train(overrides: Sequence[str]) -> int:
     from trainables.building import build_dataset
     from trainables.composition import compose
     from trainables.console import Bars
+    from trainables.data import summary
     from trainables.steps import Diverged
     from trainables.training import Training
 
@@ -50,7 +51,10 @@ def train(overrides: Sequence[str]) -> int:
     folder = Path(experiment.experience.log_dir).expanduser() / experiment.experience.experiment_name
     start = _starting_point(experiment, folder)
     with Bars(sys.stderr) as bars:
-        build_dataset(experiment).ensure(bars.update)
+        dataset = build_dataset(experiment)
+        dataset.ensure(bars.update)
+        for line in summary(dataset):
+            bars.line(line)
         training = Training(experiment, progress=bars.update)
         try:
             if start is not None:

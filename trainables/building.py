@@ -63,8 +63,16 @@ def build_memory(
     return built
 
 
-def build_dataset(experiment: Experiment) -> data.Emoji | data.Sfm120k:
-    return construct("dataset", DATASETS, experiment.dataset.name, experiment.dataset.kwargs)
+def build_dataset(experiment: Experiment) -> data.RetrievalDataset:
+    """The data set, without its bad images where the experiment leaves those out. Touches no file."""
+    dataset = named_dataset(experiment)
+    return data.Skipping(dataset) if experiment.dataset.on_bad_image == "skip" else dataset
+
+
+def named_dataset(experiment: Experiment) -> data.RetrievalDataset:
+    """As its name says, bad images and all."""
+    dataset: data.RetrievalDataset = construct("dataset", DATASETS, experiment.dataset.name, experiment.dataset.kwargs)
+    return dataset
 
 
 def build_sampler(experiment: Experiment, labels: Any, super_labels: Any) -> data.BatchSampler:

@@ -7,14 +7,14 @@ import numpy as np
 from torch import nn
 
 from trainables import data
-from trainables.building import build_dataset, build_losses, build_memory, build_optimizers, model_settings, sampler_of
+from trainables.building import build_losses, build_memory, build_optimizers, model_settings, named_dataset, sampler_of
 from trainables.errors import UserError, unknown
 from trainables.evaluation import metric_names
 from trainables.experiment import Experiment
 from trainables.losses import metric_learning
 from trainables.objective import Term
 from trainables.optimization import TrainedPart, check_length
-from trainables.registry import LOSSES
+from trainables.registry import DATASETS, LOSSES
 
 LANDMARK_METRICS = ("mapE", "mapM", "mapH")
 
@@ -32,8 +32,7 @@ def check(experiment: Experiment) -> None:
     """Refuse what a constructor would refuse."""
     losses = build_losses(experiment)
     check_evaluation(experiment)
-    data.build_transform(experiment.transform.train)
-    data.build_transform(experiment.transform.test)
+    _check_transforms(experiment)
     model_settings(experiment)
     _check_memory(experiment, losses)
     _check_losses(experiment, losses)
@@ -49,10 +48,17 @@ def _check_losses(experiment: Experiment, losses: Sequence[Term]) -> None:
             metric_learning.probe(term.name, loss, term.kwargs, references=experiment.memory.name is not None)
 
 
+def _check_transforms(experiment: Experiment) -> None:
+    files = issubclass(DATASETS[experiment.dataset.name], data.FileDataset | data.Sfm120k)
+    for part, steps in (("train", experiment.transform.train), ("test", experiment.transform.test)):
+        if not data.build_transform(steps).equal_sizes and files:
+            raise UserError(f"transform.{part} leaves the sizes of {experiment.dataset.name} unequal: {data.UNEQUAL}")
+
+
 def check_evaluation(experiment: Experiment) -> None:
     """Whether what the experience evaluates is what the data set and the validation split have."""
     experience, name = experiment.experience, experiment.dataset.name
-    dataset = build_dataset(experiment)
+    dataset = named_dataset(experiment)
     tested_on = dataset.test_sets if isinstance(dataset, data.Sfm120k) else None
     if tested_on is None and experience.landmarks:
         raise UserError(f"experience.landmarks=true: dataset={name} has no landmarks to test on, dataset=sfm120k has")

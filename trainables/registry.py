@@ -25,7 +25,16 @@ LOSSES = {
     "PairLoss": losses.PairLoss,
 }
 MODELS = {"RetrievalNet": RetrievalNet}
-DATASETS = {"emoji": data.Emoji, "sfm120k": data.Sfm120k}
+DATASETS = {
+    "emoji": data.Emoji,
+    "sop": data.StanfordOnlineProducts,
+    "cub": data.CUB200,
+    "inaturalist": data.INaturalist,
+    "inshop": data.InShop,
+    "sfm120k": data.Sfm120k,
+    "folder": data.ClassFolders,
+    "csv": data.ImageTable,
+}
 SAMPLERS = {
     "MPerClassSampler": data.MPerClassSampler,
     "HierarchicalSampler": data.HierarchicalSampler,

@@ -5,6 +5,8 @@ roadmap-tune check search_spaces/emoji.yaml    everything that can be known befo
 roadmap-tune status search_spaces/emoji.yaml   where it stands, from any shell
 roadmap-tune ui search_spaces/emoji.yaml       the MLflow UI on this machine
 roadmap-tune data build emoji                  the data set, ready on this machine
+roadmap-tune data check sop --root DIR         every image decoded, the bad ones named
+roadmap-tune data info sop --root DIR          counts, sizes, fingerprint
 """
 
 import argparse
@@ -13,6 +15,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from trainables.errors import UserError
+from tuner import datasets
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -58,10 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     ui.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings")
     ui.add_argument("--port", type=int, default=5000)
     ui.set_defaults(command=_ui)
-    data = commands.add_parser("data", help="data sets on this machine")
-    data.add_argument("action", choices=["build"])
-    data.add_argument("name", metavar="NAME", help="a data set, such as emoji")
-    data.set_defaults(command=_data)
+    datasets.add_commands(commands)
     return parser
 
 
@@ -104,21 +104,6 @@ def _ui(arguments: argparse.Namespace) -> int:
     from tuner.sweep import load_sweep
 
     return serve(load_sweep(arguments.sweep, arguments.settings), "127.0.0.1", arguments.port)
-
-
-def _data(arguments: argparse.Namespace) -> int:
-    from trainables.console import Bars
-    from trainables.data import Emoji
-    from trainables.errors import unknown
-
-    builders = {"emoji": Emoji}
-    if arguments.name not in builders:
-        raise unknown("dataset", arguments.name, builders)
-    dataset = builders[arguments.name]()
-    with Bars() as bars:
-        dataset.ensure(bars.update)
-    print(f"{arguments.name} is in {dataset.folder}, fingerprint {dataset.fingerprint[:12]}")
-    return 0
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from trainables.building import build_dataset
 from trainables.composition import compose, preset
+from trainables.data import summary
 from trainables.errors import UserError, unknown
 from trainables.evaluation import metric_names
 from trainables.experiment import Experiment
@@ -69,9 +70,11 @@ def make_plan(sweep: Sweep) -> Plan:
     return plan
 
 
-def prepare_data(plan: Plan, progress: Callable[[str, int, int], None]) -> None:
-    """The data set on this machine, built or fetched where it can be."""
-    build_dataset(plan.base).ensure(progress)
+def prepare_data(plan: Plan, progress: Callable[[str, int, int], None]) -> list[str]:
+    """The data set on this machine, built or fetched where it can be; what is in it, line by line."""
+    dataset = build_dataset(plan.base)
+    dataset.ensure(progress)
+    return summary(dataset)
 
 
 def _check_decided(sweep: Sweep) -> None:

@@ -35,7 +35,8 @@ def run_plan(
     with Bars(stream) as bars:
         for warning in plan.warnings:
             bars.line(f"warning: {warning}")
-        prepare_data(plan, bars.update)
+        for line in prepare_data(plan, bars.update):
+            bars.line(line)
     cluster.prepare_environment(plan.sweep)
     from tuner import asha, runner
 

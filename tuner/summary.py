@@ -6,7 +6,7 @@ import numpy as np
 
 from trainables.building import build_dataset
 from trainables.composition import compose
-from trainables.data import LabelledImages
+from trainables.data import same_size
 from trainables.errors import UserError
 from trainables.evaluation import pixel_embeddings, retrieval_metrics
 from trainables.splitting import train_and_validation
@@ -97,12 +97,8 @@ def pixel_floor(plan: Plan) -> dict[str, float]:
     """The metrics of raw pixels on the images that the trials are validated on."""
     _, split = train_and_validation(plan.base, build_dataset(plan.base).train())
     assert split is not None, "a sweep always validates"
-    pixels = pixel_embeddings(_pixels(split.query))
+    pixels = pixel_embeddings(same_size(split.query))
     return retrieval_metrics(pixels, split.query.labels, ks=plan.base.dataset.ks)
-
-
-def _pixels(images: LabelledImages) -> np.ndarray:
-    return np.stack([images.source[int(row)].permute(1, 2, 0).numpy() for row in images.rows])
 
 
 def _trial(results: Results, number: int) -> Trial:

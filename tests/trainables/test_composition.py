@@ -86,7 +86,8 @@ def test_an_experiment_survives_json_and_cannot_be_changed() -> None:
         experiment.experience.seed = 1  # type: ignore[misc]
 
 
-# what a preset goes with: proxies need an optimizer, a model without a head none for it, landmarks are a data set and a way to evaluate it
+# what a preset goes with: proxies need an optimizer, a model without a head none for it; landmarks are a data set and
+# a way to evaluate it
 TOGETHER = {
     "loss=proxy_anchor": ["optimizer=proxies"],
     "loss=arcface": ["optimizer=proxies"],

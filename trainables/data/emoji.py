@@ -5,13 +5,11 @@ A real retrieval data set of the shape of Stanford Online Products that every ma
 
 import csv
 import json
-import os
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 
+from trainables.data.datasets import Progress, data_root
 from trainables.data.partition import hold_out
 from trainables.data.sources import ArrayImages
 from trainables.data.splits import LabelledImages, RetrievalSplit
@@ -20,12 +18,6 @@ from trainables.errors import UserError
 FOLDER = "emoji-v2"  # raised with every change of what the build makes: an older folder is another data set
 AGAIN = "move it away, and `roadmap-tune data build emoji` makes it anew"
 TEST_SHARE = 0.5  # of the classes, of each super-class
-
-
-def data_root() -> Path:
-    """$ROADMAP_TUNE_DATA, or the user's cache folder."""
-    named = os.environ.get("ROADMAP_TUNE_DATA")
-    return Path(named).expanduser() if named else Path(platformdirs.user_cache_dir("roadmap-tune"))
 
 
 class Emoji:
@@ -37,7 +29,7 @@ class Emoji:
         self.folder = (data_root() if data_dir is None else Path(data_dir).expanduser()) / FOLDER
         self.split_seed = split_seed
 
-    def ensure(self, progress: Callable[[str, int, int], None] | None = None) -> None:
+    def ensure(self, progress: Progress | None = None) -> None:
         """Builds the data set where it is not there yet."""
         if not self.folder.exists():
             from trainables.data.emoji_build import build

@@ -13,23 +13,32 @@ from torch.utils.data import DataLoader, Dataset
 
 from trainables.data.samplers import BatchSampler
 from trainables.data.splits import LabelledImages
-from trainables.data.transforms import BatchTransform
+from trainables.data.transforms import TO_FLOAT, BatchTransform, build_transform
+from trainables.errors import UserError
 
 Batch = tuple[Tensor, Tensor, Tensor]  # images (B, 3, H, W) float32, labels (B,), positions (B,)
 Item = tuple[int, Sequence[int]]  # seed of the batch, positions
+THUMBNAIL = 32
 
 
-class BatchedImages(Dataset[Batch]):
-    """(seed, positions) -> a transformed batch; the global generators are left as they were."""
+class BatchedImages(Dataset[Batch | UserError]):
+    """(seed, positions) -> a transformed batch; the global generators are left as they were.
+
+    A user's mistake (an image that cannot be decoded) is given back, not raised: raised in a worker process, it would
+    arrive wrapped in that process's traceback.
+    """
 
     def __init__(self, images: LabelledImages, transform: BatchTransform) -> None:
         self._images, self._transform = images, transform
 
-    def __getitem__(self, item: Item) -> Batch:
+    def __getitem__(self, item: Item) -> Batch | UserError:
         seed, positions = item
         rows = self._images.rows[list(positions)]
-        with _seeded(seed):
-            pixels = self._transform([self._images.source[int(row)] for row in rows])
+        try:
+            with _seeded(seed):
+                pixels = self._transform([self._images.source[int(row)] for row in rows])
+        except UserError as error:
+            return error
         labels = torch.as_tensor(self._images.labels[list(positions)])
         return pixels, labels, torch.as_tensor(list(positions))
 
@@ -60,7 +69,7 @@ class TrainLoader:
 
     def epoch(self, number: int) -> Iterator[Batch]:
         self._plan.number = number
-        return iter(self._loader)
+        return _raising(self._loader)
 
     def close(self) -> None:
         """Ends the worker processes."""
@@ -80,7 +89,16 @@ def eval_batches(
 ) -> Iterator[Batch]:
     """Every image once, in order."""
     items = [(0, range(start, min(start + batch_size, len(images)))) for start in range(0, len(images), batch_size)]
-    yield from _loader(BatchedImages(images, transform), items, images, workers, pin_memory)
+    yield from _raising(_loader(BatchedImages(images, transform), items, images, workers, pin_memory))
+
+
+def same_size(images: LabelledImages) -> np.ndarray:
+    """(N, H, W, 3) uint8: pictures in memory as they are, files brought to THUMBNAIL x THUMBNAIL."""
+    if images.source.in_memory:
+        return np.stack([images.source[int(row)].permute(1, 2, 0).numpy() for row in images.rows])
+    small = build_transform({"Resize": {"size": [THUMBNAIL, THUMBNAIL]}, TO_FLOAT: None})
+    batches = eval_batches(images, small, 256, workers=cores())
+    return np.concatenate([(pixels * 255).round().byte().permute(0, 2, 3, 1).numpy() for pixels, _, _ in batches])
 
 
 class _EpochPlan:
@@ -100,8 +118,8 @@ class _EpochPlan:
 
 def _loader(
     batches: BatchedImages, items: Iterable[Item], images: LabelledImages, workers: int, pin_memory: bool
-) -> "DataLoader[Batch]":
-    used = 0 if images.source.in_memory else min(workers, _cores())
+) -> "DataLoader[Batch | UserError]":
+    used = 0 if images.source.in_memory else min(workers, cores())
     return DataLoader(
         batches,
         batch_size=None,
@@ -114,11 +132,19 @@ def _loader(
     )
 
 
+def _raising(batches: Iterable[Batch | UserError]) -> Iterator[Batch]:
+    for batch in batches:
+        if isinstance(batch, UserError):
+            raise batch
+        yield batch
+
+
 def _one_thread(worker: int) -> None:
     torch.set_num_threads(1)
 
 
-def _cores() -> int:
+def cores() -> int:
+    """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

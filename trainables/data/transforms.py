@@ -18,6 +18,7 @@ GEOMETRY: dict[str, type[v2.Transform]] = {
 }
 TO_FLOAT = "ToTensor"
 NORMALIZE = "Normalize"
+UNEQUAL = "end it with CenterCrop, RandomResizedCrop, or a Resize to [height, width]"
 
 
 class BatchTransform:
@@ -28,8 +29,22 @@ class BatchTransform:
         self._scale = 1.0 / (255.0 * torch.tensor(std)).view(1, 3, 1, 1)
         self._shift = -(torch.tensor(mean) / torch.tensor(std)).view(1, 3, 1, 1)
 
+    @property
+    def equal_sizes(self) -> bool:
+        """Whether images of any sizes leave in one size."""
+        return any(
+            isinstance(step, v2.RandomResizedCrop | v2.CenterCrop)
+            or (isinstance(step, v2.Resize) and step.size is not None and len(step.size) == 2)
+            for step in self._geometry
+        )
+
     def __call__(self, images: Sequence[Tensor]) -> Tensor:
-        stacked = torch.stack([self._shaped(image) for image in images])
+        shaped = [self._shaped(image) for image in images]
+        sizes = sorted({(image.shape[2], image.shape[1]) for image in shaped})
+        if len(sizes) > 1:
+            (left, top), (right, bottom) = sizes[0], sizes[-1]
+            raise UserError(f"transform leaves images of {left} x {top} and {right} x {bottom} in one batch: {UNEQUAL}")
+        stacked = torch.stack(shaped)
         return torch.addcmul(self._shift, stacked.float(), self._scale)
 
     def _shaped(self, image: Tensor) -> Tensor:
