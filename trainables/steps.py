@@ -1,4 +1,7 @@
-"""One batch: forward in the chosen precision, every loss in float32, backward, every optimizer."""
+"""One batch: forward in the chosen precision, every loss in float32, backward, every optimizer.
+
+Among several processes each embeds its share of the batch; the losses see the whole batch on every one of them.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from trainables.distributed import World
 from trainables.models import RetrievalNet
 
 
@@ -38,16 +42,20 @@ class Step:
     optimizers: Sequence[torch.optim.Optimizer]
     scaler: torch.amp.GradScaler
     precision: Precision
+    world: World
 
     def __call__(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """images (B, 3, H, W), labels (B,) -> every loss and their weighted sum "loss", detached scalars."""
+        """images (b, 3, H, W), labels (b,), this process' share of the batch -> every loss of the whole batch and
+        their weighted sum "loss", detached scalars."""
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
-        with self.precision.autocast():
-            embeddings = self.net(images)  # (B, D) float32
+        with self.world.own_random(), self.precision.autocast():
+            own = self.net(images)  # (b, D) float32
+        embeddings, labels = self.world.gather(own), self.world.gather(labels)  # (B, D), (B,)
         values = {name: loss(embeddings, labels) for name, _, loss in self.losses}
         total = torch.stack([weight * values[name] for name, weight, _ in self.losses]).sum()
         self.scaler.scale(total).backward()
+        self.world.sum_gradients(self.net.parameters())
         for optimizer in self.optimizers:
             self.scaler.step(optimizer)
         self.scaler.update()

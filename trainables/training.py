@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,6 +24,7 @@ from trainables.data import (
     folds,
     hold_out,
 )
+from trainables.distributed import World
 from trainables.errors import UserError
 from trainables.evaluation import retrieval_metrics
 from trainables.experiment import Experiment
@@ -58,16 +60,22 @@ def train_and_validation(
 
 
 class Training:
-    """A training in progress. Equal experiments on one machine give equal reports, resumed or not."""
+    """A training in progress. Equal experiments on one machine give equal reports, resumed or not.
+
+    world: the processes that train it together, each with a Training of its own; all call epoch, evaluate and embed
+    alike. Their checkpoint is the same as that of one process.
+    """
 
     def __init__(
         self,
         experiment: Experiment,
         device: str | torch.device | None = None,
         progress: Progress | None = None,
+        world: World | None = None,
     ) -> None:
         self.experiment = experiment
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.world = world or World()
+        self.device = torch.device(device or self.world.device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.finished_epochs = 0
         self.best: dict[str, float] | None = None  # {"epoch": ..., principal metric: ...} of the validation split
         self._progress: Progress = progress or (lambda what, done, total: None)
@@ -85,8 +93,11 @@ class Training:
             seed=experience.seed,
             workers=experience.num_workers,
             pin_memory=experience.pin_memory and self.device.type == "cuda",
+            share=self.world.batch_share,
         )
         self.net = building.build_model(experiment).to(self.device)
+        if not experiment.model.freeze_batch_norm:
+            self.world.synchronise_batch_norm(self.net)
         self.optimizers, self.schedulers = building.build_optimizers(experiment.optimizer, self.net)
         precision = Precision(self.device, getattr(torch, experience.amp_dtype), self.net.with_autocast)
         self._step = Step(
@@ -95,6 +106,7 @@ class Training:
             self.optimizers,
             precision.scaler(),
             precision,
+            self.world,
         )
 
     @property
@@ -136,13 +148,15 @@ class Training:
         labels = torch.as_tensor(split.query.labels)
         gallery = None if split.gallery is None else self.embed(split.gallery)
         gallery_labels = None if split.gallery is None else torch.as_tensor(split.gallery.labels)
-        return retrieval_metrics(
-            query,
-            labels,
-            gallery,
-            gallery_labels,
-            ks=self.experiment.dataset.ks,
-            full_ranking=self.experiment.experience.with_AP,
+        return self.world.from_leader(
+            lambda: retrieval_metrics(
+                query,
+                labels,
+                gallery,
+                gallery_labels,
+                ks=self.experiment.dataset.ks,
+                full_ranking=self.experiment.experience.with_AP,
+            )
         )
 
     def test_splits(self) -> tuple[RetrievalSplit, ...]:
@@ -152,22 +166,29 @@ class Training:
     def embed(self, images: LabelledImages) -> Tensor:
         """(N, D) float32 embeddings in the order of the images."""
         experience = self.experiment.experience
+        own = images.subset(self._whole_batches(len(images)))
         self.net.eval()
-        rows = []
+        rows = [torch.empty(0, self.net.embed_dim, device=self.device)]
         with torch.inference_mode(), self._step.precision.autocast():
             for batch, _, _ in eval_batches(
-                images,
+                own,
                 build_transform(self.experiment.transform.test),
                 experience.eval_bs,
                 workers=experience.num_workers,
                 pin_memory=experience.pin_memory and self.device.type == "cuda",
             ):
                 rows.append(self.net(batch.to(self.device, non_blocking=True)).float())
-                self._progress("embed", min(len(rows) * experience.eval_bs, len(images)), len(images))
-        embeddings = torch.cat(rows)
+                self._progress("embed", min((len(rows) - 1) * experience.eval_bs, len(own)), len(own))
+        embeddings = self.world.gather(torch.cat(rows))
         if not torch.isfinite(embeddings).all():
             raise Diverged(f"an embedding is not finite after epoch {self.finished_epochs}")
         return embeddings.clone()
+
+    def _whole_batches(self, count: int) -> np.ndarray:
+        """Positions of this process' share of `count` images: batches stay what they are in one process."""
+        size = self.experiment.experience.eval_bs
+        part = self.world.share(-(-count // size))
+        return np.arange(part.start * size, min(part.stop * size, count))
 
     def state(self) -> dict[str, Any]:
         """Everything the next epoch depends on, as tensors, numbers and text."""
@@ -208,6 +229,8 @@ class Training:
         self._loader.close()
 
     def _train(self, epoch: int) -> dict[str, float]:
+        self.world.copy_leader(self.net, *(loss for _, _, loss in self._step.losses))
+        self.world.begin_epoch(self.experiment.experience.seed, epoch)
         self.net.train()
         sums: dict[str, Tensor] = {}
         planned = len(self._loader)
@@ -218,12 +241,14 @@ class Training:
                 sums[name] = sums.get(name, torch.zeros_like(value)) + value
             images_seen += len(labels)
             self._progress(f"epoch {epoch}", batches, planned)
+        self.world.mean_statistics(self.net)
         # one synchronisation an epoch, not one a batch
-        means = {f"train/{name}": float(total) / max(1, batches) for name, total in sums.items()}
+        own = {f"train/{name}": float(total) / max(1, batches) for name, total in sums.items()}
+        means = self.world.from_leader(lambda: own)
         for name, mean in means.items():
             if not math.isfinite(mean):
                 raise Diverged(f"{name} is {mean} in epoch {epoch}")
-        return {**means, "train/images": float(images_seen)}
+        return {**means, "train/images": float(self.world.total(images_seen))}
 
     def _due_splits(self, epoch: int) -> Iterator[RetrievalSplit]:
         experience = self.experiment.experience

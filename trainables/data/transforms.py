@@ -29,10 +29,14 @@ class BatchTransform:
         self._shift = -(torch.tensor(mean) / torch.tensor(std)).view(1, 3, 1, 1)
 
     def __call__(self, images: Sequence[Tensor]) -> Tensor:
-        stacked = torch.stack([self._shaped(image) for image in images])
-        return torch.addcmul(self._shift, stacked.float(), self._scale)
+        return self.batch([self.shaped(image) for image in images])
 
-    def _shaped(self, image: Tensor) -> Tensor:
+    def batch(self, shaped: Sequence[Tensor]) -> Tensor:
+        """Images (3, h, w) that went through the geometry -> the normalised batch."""
+        return torch.addcmul(self._shift, torch.stack(list(shaped)).float(), self._scale)
+
+    def shaped(self, image: Tensor) -> Tensor:
+        """One image (3, H, W) through the geometry, from the global generators where it is random."""
         for step in self._geometry:
             image = step(image)
         return image
