@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainables.errors import UserError
+from trainables.errors import ProcessLost, UserError
 
 if TYPE_CHECKING:
     from trainables.console import Bars
@@ -39,6 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"roadmap-train: {error}", file=said)
         return 2
+    except ProcessLost as error:
+        print(f"roadmap-train: {error}; experience.maybe_resume=true goes on from the last epoch", file=sys.stderr)
+        return 3
     except KeyboardInterrupt:
         print("roadmap-train: interrupted; experience.maybe_resume=true goes on from the last epoch", file=said)
         return 130
@@ -51,9 +54,12 @@ def train(overrides: Sequence[str]) -> int:
     from trainables.rendezvous import from_environment
 
     experiment = compose(overrides)
-    with from_environment() as world, open(os.devnull, "w") as nowhere:
-        with Bars(sys.stderr if world.leads else nowhere) as bars:
-            return _train(experiment, world, bars)
+    with (
+        from_environment() as world,
+        open(os.devnull, "w") as nowhere,
+        Bars(sys.stderr if world.leads else nowhere) as bars,
+    ):
+        return _train(experiment, world, bars)
 
 
 def _train(experiment: "Experiment", world: "World", bars: "Bars") -> int:
@@ -65,8 +71,9 @@ def _train(experiment: "Experiment", world: "World", bars: "Bars") -> int:
     start = world.together(lambda: _starting_point(experiment, folder))
     # one process of a machine prepares the data, the others find them ready
     first = os.environ.get("LOCAL_RANK", "0") == "0"
-    for turn in (True, False):
-        world.together(lambda turn=turn: build_dataset(experiment).ensure(bars.update) if first is turn else None)
+    dataset = build_dataset(experiment)
+    world.together(lambda: dataset.ensure(bars.update) if first else None)
+    world.together(lambda: None if first else dataset.ensure(bars.update))
     training = world.together(lambda: Training(experiment, progress=bars.update, world=world))
     try:
         if start is not None:

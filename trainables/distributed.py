@@ -15,15 +15,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from trainables.errors import UserError
+from trainables.errors import ProcessLost, UserError
 
 T = TypeVar("T")
 
 BUCKET = 2**23  # numbers that travel together
-
-
-class WorkerLost(RuntimeError):
-    """Another process of this training has gone or does not answer: nothing is wrong with its settings."""
 
 
 def share(count: int, rank: int, size: int) -> slice:
@@ -46,6 +42,7 @@ class World:
     def __init__(self, rank: int = 0, size: int = 1, device: torch.device | None = None) -> None:
         assert 0 <= rank < size
         self.rank, self.size, self.device = rank, size, device
+        self._gpus = [device] if device is not None and device.type == "cuda" else []
         self._own_states: list[Tensor] = []
 
     @property
@@ -142,7 +139,7 @@ class World:
         value, error_there = outcome[0]
         if error_there is not None:
             raise error_there
-        return value  # type: ignore[no-any-return]
+        return value
 
     def together(self, work: Callable[[], T]) -> T:
         """work() on every rank; where one fails all raise its error, instead of waiting for it."""
@@ -191,17 +188,16 @@ class World:
 
     def synchronise_batch_norm(self, net: nn.Module) -> None:
         """On GPUs the network's batch norms take their statistics from all ranks' images; on CPUs each from its own."""
-        if self.size > 1 and self.device is not None and self.device.type == "cuda":
+        if self.size > 1 and self._gpus:
             synchronise_batch_norm(net)
 
     def _states(self) -> list[Tensor]:
-        on_gpu = self.device is not None and self.device.type == "cuda"
-        return [torch.get_rng_state(), *([torch.cuda.get_rng_state(self.device)] if on_gpu else [])]
+        return [torch.get_rng_state(), *(torch.cuda.get_rng_state(gpu) for gpu in self._gpus)]
 
     def _set_states(self, states: Sequence[Tensor]) -> None:
         torch.set_rng_state(states[0])
-        for state in states[1:]:
-            torch.cuda.set_rng_state(state, self.device)
+        for gpu, state in zip(self._gpus, states[1:], strict=True):
+            torch.cuda.set_rng_state(state, gpu)
 
 
 def synchronise_batch_norm(net: nn.Module) -> None:
@@ -245,8 +241,8 @@ def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
 
 @contextmanager
 def talking() -> Iterator[None]:
-    """Around what waits for other ranks: a failure there is a WorkerLost."""
+    """Around what waits for other ranks: a failure there is a ProcessLost."""
     try:
         yield
     except RuntimeError as error:
-        raise WorkerLost(f"another process of this training does not answer: {str(error).splitlines()[0]}") from error
+        raise ProcessLost(f"another process of this training does not answer: {str(error).splitlines()[0]}") from error

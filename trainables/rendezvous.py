@@ -1,4 +1,4 @@
-"""How the processes of one training find each other: by torchrun's environment, or by a store that one of them opens."""
+"""How the processes of one training meet: by torchrun's environment, or at a store that one of them opens."""
 
 import os
 import socket

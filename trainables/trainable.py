@@ -15,10 +15,10 @@ import torch
 from ray import tune
 from ray.tune.result import DONE, SHOULD_CHECKPOINT
 
-from trainables.distributed import WorkerLost
+from trainables.errors import ProcessLost
 from trainables.experiment import Experiment
 from trainables.steps import Diverged
-from trainables.trainable_group import TrainingGroup
+from trainables.trainable_group import TrainingGroup, Workers
 from trainables.training import Training
 
 CHECKPOINT = "training.ckpt"
@@ -31,11 +31,12 @@ class RetrievalTrainable(tune.Trainable):
     def setup(self, config: dict[str, Any]) -> None:
         self._config = config
         self._training: Training | TrainingGroup | None = None
+        self._workers: Workers | None = None
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """The actor lives on with the next trial: imports, data and thread pools are already there."""
-        self.cleanup()
-        self.setup(new_config)
+        """The processes live on with the next trial: imports, data and thread pools are already there."""
+        self._close_training()
+        self._config = new_config
         return True
 
     def step(self) -> dict[str, Any]:
@@ -48,7 +49,7 @@ class RetrievalTrainable(tune.Trainable):
             return self._ended("infeasible", f"diverged: {error}")
         except torch.OutOfMemoryError as error:
             return self._ended("infeasible", f"out of memory: {str(error).splitlines()[0]}")
-        except WorkerLost:
+        except ProcessLost:
             self.cleanup()
             raise  # to Ray, which starts the trial again from its checkpoint
         except Exception as error:
@@ -71,10 +72,16 @@ class RetrievalTrainable(tune.Trainable):
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:  # type: ignore[override]
         """Ray moves the trial to another worker: the epochs since this checkpoint are trained again."""
-        self.cleanup()
+        self._close_training()
         self._training = self._built(Path(checkpoint_dir) / CHECKPOINT)
 
     def cleanup(self) -> None:
+        self._close_training()
+        if self._workers is not None:
+            self._workers.end()
+            self._workers = None
+
+    def _close_training(self) -> None:
         if self._training is not None:
             self._training.close()
             self._training = None
@@ -88,7 +95,9 @@ class RetrievalTrainable(tune.Trainable):
     def _built(self, start: Path | None) -> Training | TrainingGroup:
         experiment = Experiment.model_validate_json(self._config["experiment"])
         if self._config["workers"] > 1:
-            return TrainingGroup(experiment, self._config["workers"], start)
+            if self._workers is None or self._workers.broken:
+                self._workers = Workers(self._config["workers"])
+            return TrainingGroup(experiment, self._workers, start)
         training = Training(experiment)
         if start is not None:
             training.load(start)

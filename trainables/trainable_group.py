@@ -16,14 +16,15 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from trainables.distributed import World, WorkerLost
+from trainables.distributed import World
+from trainables.errors import ProcessLost
 from trainables.experiment import Experiment
 from trainables.rendezvous import LOOPBACK, device_number, find_store, joined, open_store
 from trainables.training import Report, Training
 
 SECONDS_TO_START = 180.0
 SECONDS_TO_EXPLAIN = 15.0  # after a first failure, until the worker that caused it is known
-SECONDS_TO_LEAVE = 5.0
+SECONDS_TO_CLOSE = 10.0
 
 
 class Worker:
@@ -71,9 +72,11 @@ class Worker:
     def visible_gpus(self) -> str:
         return os.environ.get("CUDA_VISIBLE_DEVICES", "")
 
-    def leave(self) -> None:
+    def close(self) -> None:
+        """Ends the training, not the worker."""
         if self._training is not None:
             self._training.close()
+            self._training = None
 
 
 @contextlib.contextmanager
@@ -84,90 +87,73 @@ def _as_file(content: bytes) -> Iterator[Path]:
         yield file
 
 
-class TrainingGroup:
-    """Training's epoch, save and close, done by `size` workers; a checkpoint may come from any number of them.
+class Workers:
+    """`size` ranks of one process group, that one training after another may use. ProcessLost where one is gone.
 
-    Raises what a worker raised (Diverged, torch.OutOfMemoryError, a bug), and WorkerLost where a process or node is
-    gone. After an exception the group is of no more use but to be closed.
+    A failed call leaves its collectives half done: `broken` workers are of no more use but to be ended.
     """
 
-    def __init__(self, experiment: Experiment, size: int, start: Path | None = None) -> None:
-        self.experiment = experiment
-        self.finished_epochs = 0
-        self._workers = _start(size)
+    def __init__(self, size: int) -> None:
+        self.broken = False
+        self._actors = _start(size)
         try:
-            self._all("place", seconds=SECONDS_TO_START)
-            self._join()
-            state = None if start is None else ray.put(start.read_bytes())
-            self.finished_epochs = self._all("build", experiment.model_dump_json(), state)[0]
+            places = self.all("place", seconds=SECONDS_TO_START)
+            address = LOOPBACK if len({node for node, _ in places}) == 1 else places[0][1]
+            self.all("join", address, self.leader("open_store", address))
         except BaseException:
-            self.close()
+            self.end()
             raise
 
-    @property
-    def done(self) -> bool:
-        return self.finished_epochs >= self.experiment.experience.max_iter
+    def leader(self, method: str, *arguments: Any) -> Any:
+        """What the leader's method returns."""
+        return self._results([getattr(self._actors[0], method).remote(*arguments)], None)[0]
 
-    def epoch(self) -> Report:
-        """The leader's report of the next epoch."""
-        report: Report = self._all("epoch")[0]
-        self.finished_epochs = report.epoch
-        return report
+    def all(self, method: str, *arguments: Any, seconds: float | None = None) -> list[Any]:
+        """What each worker's method returns; where one fails, its error is raised and the others are not waited for."""
+        return self._results([getattr(actor, method).remote(*arguments) for actor in self._actors], seconds)
 
-    def save(self, path: str | Path) -> None:
-        """The checkpoint, the same as that of one process."""
-        Path(path).write_bytes(self._result(self._workers[0].state.remote()))
+    def end(self) -> None:
+        """Politely, so that the loaders' processes end too, then for certain."""
+        if not self.broken:
+            with contextlib.suppress(Exception):
+                self.all("close", seconds=SECONDS_TO_CLOSE)
+        self.broken = True
+        for actor in self._actors:
+            ray.kill(actor)
+        self._actors = []
 
-    def close(self) -> None:
-        """Ends the workers: politely, so that their loaders end too, then for certain."""
-        leaving = [worker.leave.remote() for worker in self._workers]
-        with contextlib.suppress(RayError):
-            ray.wait(leaving, num_returns=len(leaving), timeout=SECONDS_TO_LEAVE)
-        for worker in self._workers:
-            ray.kill(worker)
-        self._workers = []
+    def _results(self, calls: list[Any], seconds: float | None) -> list[Any]:
+        try:
+            return _results(calls, seconds)
+        except BaseException:
+            self.broken = True
+            raise
 
-    def visible_gpus(self) -> list[str]:
-        """CUDA_VISIBLE_DEVICES of each worker."""
-        return self._all("visible_gpus")
 
-    def _join(self) -> None:
-        places = self._all("place")
-        address = LOOPBACK if len({node for node, _ in places}) == 1 else places[0][1]
-        port = self._result(self._workers[0].open_store.remote(address))
-        self._all("join", address, port)
-
-    def _all(self, method: str, *arguments: Any, seconds: float | None = None) -> list[Any]:
-        """What each worker's method returns; where one fails, the cause is raised and the others are not waited for."""
-        calls = [getattr(worker, method).remote(*arguments) for worker in self._workers]
-        until = None if seconds is None else time.monotonic() + seconds
-        waiting, failure = calls, None
-        while waiting:
-            left = None if until is None else max(0.0, until - time.monotonic())
-            ready, waiting = ray.wait(waiting, num_returns=1, timeout=left)
-            if not ready:
-                break
-            found = _failure(ready[0])
-            if found is not None and not isinstance(found, WorkerLost):
-                raise found
-            if found is not None and failure is None:
-                # this one lost another: whether that died or why it left may be known in a moment
-                failure, until = found, time.monotonic() + SECONDS_TO_EXPLAIN
-        if failure is not None:
+def _results(calls: list[Any], seconds: float | None) -> list[Any]:
+    until = None if seconds is None else time.monotonic() + seconds
+    waiting, lost = calls, None
+    while waiting:
+        left = None if until is None else max(0.0, until - time.monotonic())
+        ready, waiting = ray.wait(waiting, num_returns=1, timeout=left)
+        if not ready:
+            break
+        failure = _failure(ready[0])
+        if failure is not None and not isinstance(failure, ProcessLost):
             raise failure
-        if waiting:
-            raise WorkerLost(f"{len(waiting)} of {len(calls)} workers did not start in {seconds:.0f} s")
-        return [self._result(call) for call in calls]
-
-    def _result(self, call: Any) -> Any:
-        failure = _failure(call)
-        if failure is not None:
-            raise failure
-        return ray.get(call)
+        if failure is not None and lost is None:
+            # this one lost another; why that one left may be known in a moment
+            lost, until = failure, time.monotonic() + SECONDS_TO_EXPLAIN
+    if lost is not None:
+        raise lost
+    if waiting:
+        raise ProcessLost(f"{len(waiting)} of {len(calls)} workers did not answer in {seconds:.0f} s")
+    results: list[Any] = ray.get(calls)
+    return results
 
 
 def _failure(call: Any) -> Exception | None:
-    """Why a worker's call failed, if it did: what the worker raised, with its traceback, or WorkerLost."""
+    """Why a worker's call failed, if it did: what the worker raised, with its traceback, or ProcessLost."""
     try:
         ray.get(call)
     except RayTaskError as error:
@@ -175,7 +161,7 @@ def _failure(call: Any) -> Exception | None:
         cause.__cause__ = error
         return cause
     except RayError as error:
-        return WorkerLost(f"a worker of this trial is gone: {str(error).splitlines()[0]}")
+        return ProcessLost(f"a worker of this trial is gone: {str(error).splitlines()[0]}")
     return None
 
 
@@ -192,3 +178,38 @@ def _start(size: int) -> list[Any]:
         ).remote(rank, size)
         for rank, bundle in enumerate(group.bundle_specs)
     ]
+
+
+class TrainingGroup:
+    """Training's epoch, save and close, done by workers; a checkpoint may come from any number of them.
+
+    Raises what a worker raises: Diverged, torch.OutOfMemoryError, a bug; and ProcessLost.
+    """
+
+    def __init__(self, experiment: Experiment, workers: Workers, start: Path | None = None) -> None:
+        self.experiment = experiment
+        self._workers = workers
+        state = None if start is None else ray.put(start.read_bytes())
+        self.finished_epochs: int = workers.all("build", experiment.model_dump_json(), state)[0]
+
+    @property
+    def done(self) -> bool:
+        return self.finished_epochs >= self.experiment.experience.max_iter
+
+    def epoch(self) -> Report:
+        """The leader's report of the next epoch."""
+        report: Report = self._workers.all("epoch")[0]
+        self.finished_epochs = report.epoch
+        return report
+
+    def save(self, path: str | Path) -> None:
+        """The checkpoint, the same as that of one process."""
+        Path(path).write_bytes(self._workers.leader("state"))
+
+    def close(self) -> None:
+        """The workers are free for the next training; broken ones end."""
+        if not self._workers.broken:
+            with contextlib.suppress(Exception):
+                self._workers.all("close", seconds=SECONDS_TO_CLOSE)
+        if self._workers.broken:
+            self._workers.end()

@@ -123,7 +123,7 @@ def _check_workers(sweep: Sweep, base: Experiment) -> None:
     resources = sweep.resources
     if resources.gpu not in (0, 1):
         raise UserError(
-            f"resources.gpu={resources.gpu:g}: each of resources.workers={resources.workers} needs one whole GPU, or none"
+            f"resources.gpu={resources.gpu:g}: with resources.workers={resources.workers} each has one whole GPU, or 0"
         )
     batch = base.dataset.sampler.kwargs.get("batch_size")
     if isinstance(batch, int) and batch < resources.workers:
