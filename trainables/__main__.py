@@ -83,6 +83,10 @@ def _train(experiment: "Experiment", world: "World", bars: "Bars") -> int:
     except Diverged as error:
         bars.line(f"diverged: {error}")
         return 1
+    except UserError as error:
+        if not world.leads:  # such as an unreadable image: the leader may not have met it
+            print(f"roadmap-train, process {world.rank}: {error}", file=sys.stderr)
+        raise
     finally:
         training.close()
 

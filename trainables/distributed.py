@@ -95,24 +95,14 @@ class World:
         """Adds each tensor over the ranks, in place; equal bits come out on every rank."""
         if self.size == 1:
             return
-        with talking(), torch.no_grad():
-            travelling = []
-            for bucket in _buckets(tensors):
-                flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
-                travelling.append((bucket, flat, dist.all_reduce(flat, async_op=True)))
-            for bucket, flat, work in travelling:
-                work.wait()
-                for tensor, part in zip(bucket, flat.split([tensor.numel() for tensor in bucket]), strict=True):
-                    tensor.copy_(part.view(tensor.shape))
+        _together(tensors, lambda flat: dist.all_reduce(flat, async_op=True))
 
     def copy_leader(self, *modules: nn.Module) -> None:
         """Parameters and buffers become the leader's."""
         if self.size == 1:
             return
-        with talking(), torch.no_grad():
-            for module in modules:
-                for tensor in itertools.chain(module.parameters(), module.buffers()):
-                    dist.broadcast(tensor.detach(), src=0)
+        tensors = [tensor for module in modules for tensor in itertools.chain(module.parameters(), module.buffers())]
+        _together(tensors, lambda flat: dist.broadcast(flat, src=0, async_op=True))
 
     def mean_statistics(self, net: nn.Module) -> None:
         """Running statistics that each rank's batch norms took from its own shares become their mean."""
@@ -227,14 +217,29 @@ class _Gather(torch.autograd.Function):
         return gradient[ctx.own], None
 
 
-def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+def _together(tensors: Sequence[Tensor], collective: Callable[[Tensor], Any]) -> None:
+    """The collective on all tensors in place, packed in a few large ones that travel at the same time."""
+    with talking(), torch.no_grad():
+        travelling = []
+        for bucket in _buckets(sorted(tensors, key=lambda tensor: str(tensor.dtype))):
+            flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
+            travelling.append((bucket, flat, collective(flat)))
+        for bucket, flat, work in travelling:
+            work.wait()
+            for tensor, part in zip(bucket, flat.split([tensor.numel() for tensor in bucket]), strict=True):
+                tensor.copy_(part.view(tensor.shape))
+
+
+def _buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
     """Tensors of one type in their order, up to BUCKET numbers in a bucket."""
     bucket: list[Tensor] = []
+    numbers = 0
     for tensor in tensors:
-        if bucket and (tensor.dtype != bucket[0].dtype or sum(one.numel() for one in bucket) + tensor.numel() > BUCKET):
+        if bucket and (tensor.dtype != bucket[0].dtype or numbers + tensor.numel() > BUCKET):
             yield bucket
-            bucket = []
+            bucket, numbers = [], 0
         bucket.append(tensor)
+        numbers += tensor.numel()
     if bucket:
         yield bucket
 
