@@ -1,11 +1,13 @@
 """resources.workers: a trial trained by several processes, on a real Ray."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -40,20 +42,29 @@ def small(sweep_file: Path) -> Path:
     return sweep_file
 
 
-def settings(*more: str) -> list[str]:
-    return [part for setting in more for part in ("--set", setting)]
+@pytest.fixture
+def start(small: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
+    """Starts a sweep of the small file; whatever runs when the test ends is interrupted."""
+    started = []
 
+    def run(*settings: str) -> "subprocess.Popen[str]":
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tuner", "run", str(small), *(f"--set={setting}" for setting in settings)],
+            cwd=small.parent,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        started.append(process)
+        return process
 
-def start(sweep_file: Path, *more: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "tuner", "run", str(sweep_file), *more],
-        cwd=sweep_file.parent,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    yield run
+    for process in started:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=30)
 
 
 def finish(process: "subprocess.Popen[str]") -> str:
@@ -64,25 +75,22 @@ def finish(process: "subprocess.Popen[str]") -> str:
 
 
 def processes(driver: int, title: str = "") -> list[psutil.Process]:
-    """Ray's processes of a sweep, by the session folder in their command line or environment."""
-    found = []
+    """Ray's processes of a sweep: those that name its session folder, and their children."""
+    found: dict[int, psutil.Process] = {}
     for process in psutil.process_iter():
-        try:
-            line = " ".join(process.cmdline())
-            if process.pid == driver or title not in line or process.status() == psutil.STATUS_ZOMBIE:
-                continue
-            if f"rt-{driver}-" in line or (
-                "ray::" in line and any(f"rt-{driver}-" in value for value in process.environ().values())
-            ):
-                found.append(process)
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-    return found
+        with contextlib.suppress(psutil.Error):
+            if process.pid != driver and f"rt-{driver}-" in " ".join(process.cmdline()):
+                found |= {one.pid: one for one in [process, *process.children(recursive=True)]}
+    return [process for process in found.values() if alive(process) and title in " ".join(process.cmdline())]
 
 
-def wait_for(condition: "object", seconds: float = 150) -> None:
+def alive(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 150) -> None:
     until = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
+    while not condition():
         assert time.monotonic() < until, "it never came"
         time.sleep(0.1)
 
@@ -151,23 +159,26 @@ def test_a_sweep_may_go_on_with_other_workers_and_not_with_other_cores(small: Pa
 
 
 @pytest.mark.slow
-def test_two_workers_give_the_metrics_of_one_even_when_one_is_killed(small: Path) -> None:
-    one = start(small, *settings("name=one", "tracking=sqlite:///one.db"))
-    finish(one)
+def test_two_workers_give_the_metrics_of_one_even_when_one_is_killed(
+    small: Path, start: Callable[..., "subprocess.Popen[str]"]
+) -> None:
+    finish(start("name=one", "tracking=sqlite:///one.db"))
     expected = trials(small, "one")
 
-    finish(start(small, *settings("name=two", "resources.workers=2", "tracking=sqlite:///two.db")))
+    finish(start("name=two", "resources.workers=2", "tracking=sqlite:///two.db"))
     assert_equal_trials(trials(small, "two"), expected)
 
-    killed = start(small, *settings("name=killed", "resources.workers=2", "tracking=sqlite:///killed.db"))
-    journal = small.parent / "runs" / "killed" / FILE
-    wait_for(lambda: journal.exists() and '"checkpoint"' in journal.read_text())
+    killed = start("name=killed", "resources.workers=2", "tracking=sqlite:///killed.db")
+    folder = small.parent / "runs" / "killed"
+    wait_for(lambda: (folder / FILE).exists() and '"checkpoint"' in (folder / FILE).read_text())
     workers = processes(killed.pid, "ray::Worker")
     assert len(workers) == 2
-    workers[1].send_signal(signal.SIGKILL)
+    seen = processes(killed.pid)
+    workers[1].kill()
     finish(killed)
     assert_equal_trials(trials(small, "killed"), expected)
-    assert len(list((small.parent / "runs" / "killed").glob("launch-1/trial-*/error.txt"))) == 1, "Ray retried a trial"
+    assert len(list(folder.glob("launch-1/trial-*/error.txt"))) == 1, "Ray started a trial again"
+    wait_for(lambda: not any(alive(process) for process in seen), 10)
 
 
 GROUP = """
