@@ -249,5 +249,7 @@ def talking() -> Iterator[None]:
     """Around what waits for other ranks: a failure there is a ProcessLost."""
     try:
         yield
+    except torch.OutOfMemoryError:
+        raise  # of this process' own, while packing
     except RuntimeError as error:
         raise ProcessLost(f"another process of this training does not answer: {str(error).splitlines()[0]}") from error
