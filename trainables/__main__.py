@@ -1,71 +1,97 @@
 """`roadmap-train`: one training from overrides, without Ray.
 
 roadmap-train dataset=emoji loss=roadmap experience.max_iter=5 loss.SupAP.tau=0.02
+
+On several GPUs the same batches, shared:  torchrun --nproc-per-node 2 -m trainables dataset=...
 """
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainables.errors import UserError
+from trainables.errors import ProcessLost, UserError
 
 if TYPE_CHECKING:
     from trainables.console import Bars
+    from trainables.distributed import World
     from trainables.experiment import Experiment
     from trainables.training import Report, Training
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The exit code: 0 trained, 1 diverged, 2 the user's mistake, 130 interrupted."""
+    """The exit code: 0 trained, 1 diverged, 2 the user's mistake, 3 another process was lost, 130 interrupted.
+
+    Of several processes each has one; torchrun's own is 1 for every one but 0.
+    """
     parser = argparse.ArgumentParser(
         prog="roadmap-train", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="a group's preset or one setting")
     arguments = parser.parse_args(argv)
+    # torchrun's processes meet the same mistakes: one of them says so
+    said = sys.stderr if os.environ.get("RANK", "0") == "0" else open(os.devnull, "w")  # noqa: SIM115
     try:
         return train(arguments.overrides)
     except UserError as error:
-        print(f"roadmap-train: {error}", file=sys.stderr)
+        print(f"roadmap-train: {error}", file=said)
         return 2
+    except ProcessLost as error:
+        print(f"roadmap-train: {error}; experience.maybe_resume=true goes on from the last epoch", file=sys.stderr)
+        return 3
     except KeyboardInterrupt:
-        print(
-            "roadmap-train: interrupted; experience.maybe_resume=true goes on from the last epoch",
-            file=sys.stderr,
-        )
+        print("roadmap-train: interrupted; experience.maybe_resume=true goes on from the last epoch", file=said)
         return 130
 
 
 def train(overrides: Sequence[str]) -> int:
     """Trains to the end, a line an epoch; checkpoints and reports under log_dir/experiment_name."""
-    from trainables.building import build_dataset
     from trainables.composition import compose
     from trainables.console import Bars
+    from trainables.rendezvous import from_environment
+
+    experiment = compose(overrides)
+    with (
+        from_environment() as world,
+        open(os.devnull, "w") as nowhere,
+        Bars(sys.stderr if world.leads else nowhere) as bars,
+    ):
+        return _train(experiment, world, bars)
+
+
+def _train(experiment: "Experiment", world: "World", bars: "Bars") -> int:
+    from trainables.building import build_dataset
     from trainables.data import summary
     from trainables.steps import Diverged
     from trainables.training import Training
 
-    experiment = compose(overrides)
     folder = Path(experiment.experience.log_dir).expanduser() / experiment.experience.experiment_name
-    start = _starting_point(experiment, folder)
-    with Bars(sys.stderr) as bars:
-        dataset = build_dataset(experiment)
-        dataset.ensure(bars.update)
-        for line in summary(dataset):
-            bars.line(line)
-        training = Training(experiment, progress=bars.update)
-        try:
-            if start is not None:
-                training.load(start)
-                bars.line(f"resumed from {start} after epoch {training.finished_epochs}")
-            return _run(training, folder, bars)
-        except Diverged as error:
-            bars.line(f"diverged: {error}")
-            return 1
-        finally:
-            training.close()
+    start = world.together(lambda: _starting_point(experiment, folder))
+    # one process of a machine prepares the data, the others find them ready
+    first = os.environ.get("LOCAL_RANK", "0") == "0"
+    dataset = build_dataset(experiment)
+    world.together(lambda: dataset.ensure(bars.update) if first else None)
+    world.together(lambda: None if first else dataset.ensure(bars.update))
+    for line in summary(dataset):
+        bars.line(line)
+    training = world.together(lambda: Training(experiment, progress=bars.update, world=world))
+    try:
+        if start is not None:
+            world.together(lambda: training.load(start))
+            bars.line(f"resumed from {start} after epoch {training.finished_epochs}")
+        return _run(training, folder, bars)
+    except Diverged as error:
+        bars.line(f"diverged: {error}")
+        return 1
+    except UserError as error:
+        if not world.leads:  # such as an unreadable image: the leader may not have met it
+            print(f"roadmap-train, process {world.rank}: {error}", file=sys.stderr)
+        raise
+    finally:
+        training.close()
 
 
 def _starting_point(experiment: "Experiment", folder: Path) -> Path | None:
@@ -89,24 +115,34 @@ def _starting_point(experiment: "Experiment", folder: Path) -> Path | None:
 
 def _run(training: "Training", folder: Path, bars: "Bars") -> int:
     experience = training.experiment.experience
-    weights = folder / "weights"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "experiment.json").write_text(training.experiment.model_dump_json(indent=2))
-    bars.line(f"{', '.join(f'{count} {name} images' for name, count in training.splits.items())} on {training.device}")
+    leads = training.world.leads
+    if leads:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "experiment.json").write_text(training.experiment.model_dump_json(indent=2))
+    processes = f" and {training.world.size - 1} more" if training.world.size > 1 else ""
+    images = ", ".join(f"{count} {name} images" for name, count in training.splits.items())
+    bars.line(f"{images} on {training.device}{processes}")
     while not training.done:
         report = training.epoch()
-        training.save(weights / "last.ckpt")
-        if training.best is not None and training.best["epoch"] == report.epoch:
-            training.save(weights / "best.ckpt")
-        if report.epoch % experience.save_model == 0:
-            training.save(weights / f"epoch_{report.epoch:04d}.ckpt")
-        with (folder / "reports.jsonl").open("a") as file:
-            file.write(json.dumps({"epoch": report.epoch, **report.metrics}) + "\n")
+        if leads:
+            _keep(training, report, folder)
         bars.line(sentence(report, experience.max_iter))
     if training.best is not None:
         best = ", ".join(f"val/{name} {value:.4f}" for name, value in training.best.items() if name != "epoch")
-        bars.line(f"best epoch {training.best['epoch']:.0f}: {best}; {weights / 'best.ckpt'}")
+        bars.line(f"best epoch {training.best['epoch']:.0f}: {best}; {folder / 'weights' / 'best.ckpt'}")
     return 0
+
+
+def _keep(training: "Training", report: "Report", folder: Path) -> None:
+    """The epoch's checkpoints and its line in reports.jsonl."""
+    weights = folder / "weights"
+    training.save(weights / "last.ckpt")
+    if training.best is not None and training.best["epoch"] == report.epoch:
+        training.save(weights / "best.ckpt")
+    if report.epoch % training.experiment.experience.save_model == 0:
+        training.save(weights / f"epoch_{report.epoch:04d}.ckpt")
+    with (folder / "reports.jsonl").open("a") as file:
+        file.write(json.dumps({"epoch": report.epoch, **report.metrics}) + "\n")
 
 
 def sentence(report: "Report", epochs: int) -> str:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from trainables import data
+from trainables.distributed import World
 from trainables.embedding import Forward, Precision
 from trainables.errors import UserError, unknown
 from trainables.experiment import Experiment, LossTerm, OptimizerPart, Sampler
@@ -164,14 +165,15 @@ def _trained_part(part: OptimizerPart, params: list[nn.Parameter]) -> TrainedPar
     return TrainedPart(part.params, optimizer, **schedulers)
 
 
-def build_step(experiment: Experiment, net: RetrievalNet, device: torch.device, images: int, num_classes: int) -> Step:
-    """How one batch is trained on. images, num_classes: of the train split."""
+def build_step(experiment: Experiment, net: RetrievalNet, world: World, images: data.LabelledImages) -> Step:
+    """How one batch is trained on, by the processes of a world. images: the train split."""
     experience = experiment.experience
+    device = next(net.parameters()).device
     precision = Precision(device, getattr(torch, experience.amp_dtype), net.with_autocast)
-    terms = build_losses(experiment, num_classes, net.embed_dim)
+    terms = build_losses(experiment, images.num_classes, net.embed_dim)
     for term in terms:
         term.loss.to(device)
-    memory = build_memory(experiment, images, net.embed_dim, device)
+    memory = build_memory(experiment, len(images), net.embed_dim, device)
     parts = build_optimizers(experiment.optimizer, net, terms)
     return Step(
         net,
@@ -179,4 +181,5 @@ def build_step(experiment: Experiment, net: RetrievalNet, device: torch.device, 
         Objective(terms, memory, experiment.memory.weight, experience.log_grad),
         Optimization(parts, precision.scaler(), experience.clip_grad, experience.log_grad),
         experience.sub_batch,
+        world,
     )

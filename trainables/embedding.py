@@ -56,16 +56,19 @@ class Embedded:
     backward: Callable[[Tensor], None]
 
 
-def embed(forward: Forward, images: Tensor, sub_batch: int, last_layer: nn.Module | None = None) -> Embedded:
+def embed(
+    forward: Forward, images: Tensor, sub_batch: int, last_layer: nn.Module | None = None, pieces: Sequence[slice] = ()
+) -> Embedded:
     """The batch at once, or in chunks where it is larger than `sub_batch`.
 
+    pieces: the chunks instead, where several processes share the batch (`distributed.chunks`).
     last_layer: its part of the graph is kept also in chunks, for `norms_on_layer`. None: nothing is.
     """
-    if len(images) <= sub_batch:
+    chunks = [images[piece] for piece in pieces] or images.split(sub_batch)
+    if len(chunks) == 1:
         embeddings = forward(images)
         return Embedded(embeddings, lambda gradient: _backward(embeddings, gradient))
     device = forward.precision.device
-    chunks = images.split(sub_batch)
     states, rows = [], []
     for chunk in chunks:
         states.append(_random_state(device))
@@ -74,7 +77,7 @@ def embed(forward: Forward, images: Tensor, sub_batch: int, last_layer: nn.Modul
 
     def backward(gradient: Tensor) -> None:
         now = _random_state(device)
-        for chunk, state, part in zip(chunks, states, gradient.split(sub_batch), strict=True):
+        for chunk, state, part in zip(chunks, states, gradient.split([len(chunk) for chunk in chunks]), strict=True):
             _set_random_state(device, state)
             _backward(forward(chunk), part)
         _set_random_state(device, now)
@@ -82,20 +85,29 @@ def embed(forward: Forward, images: Tensor, sub_batch: int, last_layer: nn.Modul
     return Embedded(torch.cat(rows), backward)
 
 
-def norms_on_layer(embeddings: Tensor, parameters: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor:
+def norms_on_layer(
+    embeddings: Tensor,
+    parameters: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    own: slice = slice(None),
+    add: Callable[[Sequence[Tensor]], None] = lambda parts: None,
+) -> Tensor:
     """The norms (L,) of L losses' gradients on a layer's parameters, a product of vector and Jacobian each.
 
-    embeddings (B, D) with a graph from the layer on; gradients (B, D) of each loss on them. No parameters: the norms
-    on the embeddings. The product is taken of a unit vector: in float16 a small gradient would be lost on the way.
+    embeddings (b, D) with a graph from the layer on; gradients (B, D) of each loss on all B of the batch, of which the
+    embeddings are the rows `own`; add: sums tensors over the processes that have the others, in place. No parameters:
+    the norms on the embeddings. The product is taken of a unit vector: in float16 a small gradient would be lost on the
+    way.
     """
     lengths = torch.stack([gradient.norm() for gradient in gradients])
     if not parameters:
         return lengths
     units = [gradient / length.clamp(min=1e-30) for gradient, length in zip(gradients, lengths, strict=True)]
     reached = [
-        torch.autograd.grad(embeddings, list(parameters), unit, retain_graph=True, materialize_grads=True)
+        torch.autograd.grad(embeddings, list(parameters), unit[own], retain_graph=True, materialize_grads=True)
         for unit in units
     ]
+    add([part for parts in reached for part in parts])
     return lengths * torch.stack([torch.stack([part.float().norm() for part in parts]).norm() for parts in reached])
 
 

@@ -1,4 +1,4 @@
-"""The one exception that is the user's fault, and the sentence that names the nearest valid name."""
+"""The exception that is the user's fault, with the sentence that names the nearest valid name; and the machines'."""
 
 import difflib
 from collections.abc import Iterable
@@ -6,6 +6,10 @@ from collections.abc import Iterable
 
 class UserError(ValueError):
     """A mistake in what the user asked for. Its text is one line; the commands print it and exit with 2."""
+
+
+class ProcessLost(RuntimeError):
+    """Another process of this training has gone or does not answer: nothing is wrong with its settings."""
 
 
 def unknown(kind: str, name: object, known: Iterable[str], where: str = "") -> UserError:

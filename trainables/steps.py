@@ -5,7 +5,8 @@ from functools import partial
 
 from torch import Tensor
 
-from trainables.embedding import Forward, embed, norms_on_layer
+from trainables.distributed import World, chunks
+from trainables.embedding import Embedded, Forward, embed, norms_on_layer
 from trainables.models import RetrievalNet
 from trainables.objective import Objective
 from trainables.optimization import Optimization
@@ -24,26 +25,38 @@ class Step:
     objective: Objective
     optimization: Optimization
     sub_batch: int  # images through the network at a time
+    world: World
 
     def __call__(
         self, images: Tensor, labels: Tensor, positions: Tensor, *, with_memory: bool = True
     ) -> dict[str, Tensor]:
-        """images (B, 3, H, W), labels (B,), positions (B,) in the train split -> detached scalars for the report.
+        """images (b, 3, H, W), labels (b,), positions (b,) in the train split, this process's share of the batch ->
+        detached scalars of the whole batch for the report.
 
         They are each loss and their weighted sum "loss", "memory_<loss>" where a memory was compared with, and the
         weights and gradient norms that are asked for.
         """
         self.optimization.zero_grad()
-        wanted = self.objective.needs_norms
-        batch = embed(self.forward, images, self.sub_batch, self.net.fc if wanted else None)
+        share = self._embedded(images)
+        embeddings = self.world.gather(share.embeddings.detach())  # (B, D)
+        own = self.world.share(len(embeddings))
+        labels = self.world.gather(labels.to(embeddings.device, non_blocking=True))
+        positions = self.world.gather(positions)
         last = [parameter for parameter in self.net.fc.parameters() if parameter.requires_grad]
-        labels = labels.to(batch.embeddings.device, non_blocking=True)
-        judged = self.objective(
-            batch.embeddings, labels, with_memory=with_memory, norms=partial(norms_on_layer, batch.embeddings, last)
-        )
-        batch.backward(self.optimization.scaled(judged.gradient))
+        norms = partial(norms_on_layer, share.embeddings, last, own=own, add=self.world.sum_)
+        judged = self.objective(embeddings, labels, with_memory=with_memory, norms=norms)
+        share.backward(self.optimization.scaled(judged.gradient[own]))
+        self.world.sum_gradients(self.net.parameters())
         for parameter, gradient in judged.on_parameters:
             parameter.grad = self.optimization.scaled(gradient)
         norm = self.optimization.step()
-        self.objective.remember(batch.embeddings, labels, positions)
+        self.objective.remember(embeddings, labels, positions)
         return judged.values if norm is None else judged.values | {"grad_norm": norm}
+
+    def _embedded(self, images: Tensor) -> Embedded:
+        last_layer = self.net.fc if self.objective.needs_norms else None
+        pieces = []
+        if self.world.size > 1:
+            pieces = chunks(len(images), max(self.world.counts(len(images))), self.sub_batch)
+        with self.world.own_random():
+            return embed(self.forward, images, self.sub_batch, last_layer, pieces)

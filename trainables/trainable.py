@@ -1,4 +1,4 @@
-"""The Ray Tune trainable around Training: one process, one trial after another in the same actor.
+"""The Ray Tune trainable around Training: in its own process, or by a group of workers; one trial after another.
 
 The driver composes the Experiment; a trial gets it whole, as JSON. What happens to a trial is told in its results:
 
@@ -15,25 +15,28 @@ import torch
 from ray import tune
 from ray.tune.result import DONE, SHOULD_CHECKPOINT
 
+from trainables.errors import ProcessLost
 from trainables.experiment import Experiment
 from trainables.steps import Diverged
+from trainables.trainable_group import TrainingGroup, Workers
 from trainables.training import Training
 
 CHECKPOINT = "training.ckpt"
 
 
 class RetrievalTrainable(tune.Trainable):
-    """config: number (of the trial), experiment (JSON), resume_from (a checkpoint folder, or None), and
-    refused: why the point makes no valid experiment (else None)."""
+    """config: number (of the trial), experiment (JSON), resume_from (a checkpoint folder, or None), workers (processes
+    that train the trial together), and refused: why the point makes no valid experiment (else None)."""
 
     def setup(self, config: dict[str, Any]) -> None:
         self._config = config
-        self._training: Training | None = None
+        self._training: Training | TrainingGroup | None = None
+        self._workers: Workers | None = None
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """The actor lives on with the next trial: imports, data and thread pools are already there."""
-        self.cleanup()
-        self.setup(new_config)
+        """The processes live on with the next trial: imports, data and thread pools are already there."""
+        self._close_training()
+        self._config = new_config
         return True
 
     def step(self) -> dict[str, Any]:
@@ -46,6 +49,9 @@ class RetrievalTrainable(tune.Trainable):
             return self._ended("infeasible", f"diverged: {error}")
         except torch.OutOfMemoryError as error:
             return self._ended("infeasible", f"out of memory: {str(error).splitlines()[0]}")
+        except ProcessLost:
+            self.cleanup()
+            raise  # to Ray, which starts the trial again from its checkpoint
         except Exception as error:
             told = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
             return {**self._ended("failed", told), "traceback": traceback.format_exc()}
@@ -66,25 +72,36 @@ class RetrievalTrainable(tune.Trainable):
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:  # type: ignore[override]
         """Ray moves the trial to another worker: the epochs since this checkpoint are trained again."""
-        self.cleanup()
-        self._training = self._built()
-        self._training.load(Path(checkpoint_dir) / CHECKPOINT)
+        self._close_training()
+        self._training = self._built(Path(checkpoint_dir) / CHECKPOINT)
 
     def cleanup(self) -> None:
+        self._close_training()
+        if self._workers is not None:
+            self._workers.end()
+            self._workers = None
+
+    def _close_training(self) -> None:
         if self._training is not None:
             self._training.close()
             self._training = None
 
-    def _started(self) -> Training:
+    def _started(self) -> Training | TrainingGroup:
         if self._training is None:
-            training = self._built()
-            if self._config["resume_from"] is not None:
-                training.load(Path(self._config["resume_from"]) / CHECKPOINT)
-            self._training = training
+            folder = self._config["resume_from"]
+            self._training = self._built(None if folder is None else Path(folder) / CHECKPOINT)
         return self._training
 
-    def _built(self) -> Training:
-        return Training(Experiment.model_validate_json(self._config["experiment"]))
+    def _built(self, start: Path | None) -> Training | TrainingGroup:
+        experiment = Experiment.model_validate_json(self._config["experiment"])
+        if self._config["workers"] > 1:
+            if self._workers is None or self._workers.broken:
+                self._workers = Workers(self._config["workers"])
+            return TrainingGroup(experiment, self._workers, start)
+        training = Training(experiment)
+        if start is not None:
+            training.load(start)
+        return training
 
     def _ended(self, state: str, reason: str) -> dict[str, Any]:
         epoch = 0 if self._training is None else self._training.finished_epochs

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,6 +24,7 @@ from trainables.data import (
     eval_batches,
 )
 from trainables.difference import difference
+from trainables.distributed import World
 from trainables.errors import UserError, unknown
 from trainables.evaluation import landmark_metrics, retrieval_metrics
 from trainables.experiment import Experiment
@@ -41,16 +43,22 @@ class Report:
 
 
 class Training:
-    """A training in progress. Equal experiments on one machine give equal reports, resumed or not."""
+    """A training in progress. Equal experiments on one machine give equal reports, resumed or not.
+
+    world: the processes that train it together, each with a Training of its own; all call epoch, evaluate and embed
+    alike. Their checkpoint is the same as that of one process.
+    """
 
     def __init__(
         self,
         experiment: Experiment,
         device: str | torch.device | None = None,
         progress: Progress | None = None,
+        world: World | None = None,
     ) -> None:
         self.experiment = experiment
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.world = world or World()
+        self.device = torch.device(device or self.world.device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.finished_epochs = 0
         self.best: dict[str, float] | None = None  # {"epoch": ..., principal metric: ...} of the validation split
         self._progress: Progress = progress or (lambda what, done, total: None)
@@ -71,13 +79,16 @@ class Training:
             seed=experience.seed,
             workers=experience.num_workers,
             pin_memory=experience.pin_memory and self.device.type == "cuda",
+            share=self.world.batch_share,
         )
         self.net = building.build_model(experiment).to(self.device)
+        if not experiment.model.freeze_batch_norm:
+            self.world.synchronise_batch_norm(self.net)
         if experience.channels_last:
             self.net.to(memory_format=torch.channels_last)
         if experience.compile:
             self.net.backbone.compile()  # how it is called, not what it is: names in the checkpoint stay
-        self._step = building.build_step(experiment, self.net, self.device, len(images), images.num_classes)
+        self._step = building.build_step(experiment, self.net, self.world, images)
         checks.check_warm_up(experiment, self.net)
         checks.check_schedules(experiment, self._step.optimization.parts, len(self._loader))
 
@@ -115,16 +126,17 @@ class Training:
     def evaluate(self, split: RetrievalSplit) -> dict[str, float]:
         """The retrieval metrics of the network as it is now on one split."""
         query = self.embed(split.query)
-        labels = torch.as_tensor(split.query.labels)
         gallery = None if split.gallery is None else self.embed(split.gallery)
+        return self.world.from_leader(lambda: self._measured(split, query, gallery))
+
+    def _measured(self, split: RetrievalSplit, query: Tensor, gallery: Tensor | None) -> dict[str, float]:
         if split.ground_truth is not None and gallery is not None:
             return landmark_metrics(query, gallery, split.ground_truth)
-        gallery_labels = None if split.gallery is None else torch.as_tensor(split.gallery.labels)
         return retrieval_metrics(
             query,
-            labels,
+            torch.as_tensor(split.query.labels),
             gallery,
-            gallery_labels,
+            None if split.gallery is None else torch.as_tensor(split.gallery.labels),
             ks=self.experiment.dataset.ks,
             full_ranking=self.experiment.experience.with_AP,
         )
@@ -142,22 +154,29 @@ class Training:
     def embed(self, images: LabelledImages) -> Tensor:
         """(N, D) float32 embeddings in the order of the images."""
         experience = self.experiment.experience
+        own = images.subset(self._whole_batches(len(images)))
         self.net.eval()
-        rows = []
+        rows = [torch.empty(0, self.net.embed_dim, device=self.device)]
         with torch.inference_mode():
             for batch, _, _ in eval_batches(
-                images,
+                own,
                 build_transform(self.experiment.transform.test),
                 experience.eval_bs,
                 workers=experience.num_workers,
                 pin_memory=experience.pin_memory and self.device.type == "cuda",
             ):
                 rows.append(self._step.forward(batch).float())
-                self._progress("embed", min(len(rows) * experience.eval_bs, len(images)), len(images))
-        embeddings = torch.cat(rows)
+                self._progress("embed", min((len(rows) - 1) * experience.eval_bs, len(own)), len(own))
+        embeddings = self.world.gather(torch.cat(rows))
         if not torch.isfinite(embeddings).all():
             raise Diverged(f"an embedding is not finite after epoch {self.finished_epochs}")
         return embeddings.clone()
+
+    def _whole_batches(self, count: int) -> np.ndarray:
+        """Positions of this process' share of `count` images: batches stay what they are in one process."""
+        size = self.experiment.experience.eval_bs
+        part = self.world.share(-(-count // size))
+        return np.arange(part.start * size, min(part.stop * size, count))
 
     def state(self) -> dict[str, Any]:
         """Everything the next epoch depends on, as tensors, numbers and text."""
@@ -206,6 +225,8 @@ class Training:
         experience = self.experiment.experience
         warm = epoch <= experience.warm_up
         self._step.optimization.train_only(getattr(self.net, experience.warm_up_key).parameters() if warm else None)
+        self.world.copy_leader(self.net, *(term.loss for term in self._step.objective.terms))
+        self.world.begin_epoch(experience.seed, epoch)
         self.net.train()
         with_memory = epoch > self.experiment.memory.activate_after
         sums: dict[str, Tensor] = {}
@@ -219,12 +240,14 @@ class Training:
             counts.update(values.keys())
             images_seen += len(labels)
             self._progress(f"epoch {epoch}", batch, planned)
+        self.world.mean_statistics(self.net)
         # one synchronisation an epoch, not one a batch
-        means = {f"train/{name}": float(total) / counts[name] for name, total in sums.items()}
+        own = {f"train/{name}": float(total) / counts[name] for name, total in sums.items()}
+        means = self.world.from_leader(lambda: own)
         for name, mean in means.items():
             if not math.isfinite(mean):
                 raise Diverged(f"{name} is {mean} in epoch {epoch}")
-        return {**means, "train/images": float(images_seen)}
+        return {**means, "train/images": float(self.world.total(images_seen))}
 
     def _due_splits(self, epoch: int) -> Iterator[RetrievalSplit]:
         experience = self.experiment.experience

@@ -48,7 +48,7 @@ def local_ray(sweep: Sweep) -> Iterator[None]:
     folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER}-{os.getpid()}-"))
     try:
         ray.init(
-            num_cpus=sweep.resources.cpu * sweep.budget.concurrent,
+            num_cpus=sweep.resources.cpu * sweep.resources.workers * sweep.budget.concurrent,
             _node_ip_address="127.0.0.1",
             _temp_dir=str(folder),
             include_dashboard=False,

@@ -51,7 +51,7 @@ def make_plan(sweep: Sweep) -> Plan:
     _check_decided(sweep)
     _check_objective(sweep, compose(sweep.train))  # before it becomes the principal metric of an experiment
     base = compose(sweep.fixed())
-    _check_resources(sweep)
+    _check_resources(sweep, base)
     defaults = _defaults(sweep)
     plan = Plan(
         sweep,
@@ -99,21 +99,37 @@ def _check_objective(sweep: Sweep, base: Experiment) -> None:
         raise unknown("metric", metric, known, where="objective.metric")
 
 
-def _check_resources(sweep: Sweep) -> None:
+def _check_resources(sweep: Sweep, base: Experiment) -> None:
+    resources, concurrent = sweep.resources, sweep.budget.concurrent
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    wanted = sweep.resources.cpu * sweep.budget.concurrent
-    if wanted > cores:
+    trial = resources.cpu * resources.workers
+    workers = f" with resources.workers={resources.workers}" if resources.workers > 1 else ""
+    if trial * concurrent > cores:
+        advice = f": --set budget.concurrent={cores // trial}" if trial <= cores else ""
         raise UserError(
-            f"budget.concurrent={sweep.budget.concurrent} trials of resources.cpu={sweep.resources.cpu} need {wanted} "
-            f"cores, this machine has {cores}: --set budget.concurrent={max(1, cores // sweep.resources.cpu)}"
+            f"budget.concurrent={concurrent} trials of resources.cpu={resources.cpu}{workers} need "
+            f"{trial * concurrent} cores, this machine has {cores}{advice}"
         )
-    if sweep.resources.gpu > 0:
+    if resources.workers > 1:
+        _check_workers(sweep, base)
+    if resources.gpu > 0:
         import torch
 
-        if sweep.resources.gpu > torch.cuda.device_count():
+        if resources.gpu * resources.workers > torch.cuda.device_count():
             raise UserError(
-                f"resources.gpu={sweep.resources.gpu:g} a trial, this machine has {torch.cuda.device_count()}"
+                f"resources.gpu={resources.gpu:g} a trial{workers}, this machine has {torch.cuda.device_count()}"
             )
+
+
+def _check_workers(sweep: Sweep, base: Experiment) -> None:
+    resources = sweep.resources
+    if resources.gpu not in (0, 1):
+        raise UserError(
+            f"resources.gpu={resources.gpu:g}: with resources.workers={resources.workers} each has one whole GPU, or 0"
+        )
+    batch = base.dataset.sampler.kwargs.get("batch_size")
+    if isinstance(batch, int) and batch < resources.workers:
+        raise UserError(f"resources.workers={resources.workers} cannot share a batch of batch_size={batch} images")
 
 
 def _defaults(sweep: Sweep) -> Point:

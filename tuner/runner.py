@@ -26,6 +26,7 @@ from tuner.journal import Journal, Trial
 from tuner.plan import Plan
 from tuner.results import Results
 from tuner.search import suggest
+from tuner.sweep import Sweep
 from tuner.tracking import Tracker, TrackingSummary
 
 LOST_RETRIES = 4  # of a trial whose worker or node is gone; a bug is never retried
@@ -114,6 +115,7 @@ class JournalSearcher(Searcher):
             "experiment": experiment,
             "refused": refused,
             "resume_from": _newest(trial),
+            "workers": plan.sweep.resources.workers,
         }
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -206,9 +208,8 @@ def _fit(plan: Plan, desk: Desk) -> None:
         scheduler.replay(journal.trials.values())
     remaining = plan.trials - sum(trial.ended for trial in journal.trials.values())
     attempts = len(list(sweep.folder.glob("launch-*"))) + 1
-    resources = {"cpu": sweep.resources.cpu, "gpu": sweep.resources.gpu}
     tuner = tune.Tuner(
-        tune.with_resources(RetrievalTrainable, resources),
+        tune.with_resources(RetrievalTrainable, _resources(sweep)),
         tune_config=TuneConfig(
             search_alg=JournalSearcher(desk),
             scheduler=scheduler,
@@ -233,6 +234,13 @@ def _fit(plan: Plan, desk: Desk) -> None:
     )
     with _terminate_as_interrupt():
         tuner.fit()
+
+
+def _resources(sweep: Sweep) -> tune.PlacementGroupFactory:
+    """Of one trial: a bundle for each worker, all on one node where they fit; who asks several takes none itself."""
+    worker = {"CPU": float(sweep.resources.cpu), "GPU": sweep.resources.gpu}
+    workers = sweep.resources.workers
+    return tune.PlacementGroupFactory([worker] if workers == 1 else [{}] + [worker] * workers, strategy="PACK")
 
 
 @contextlib.contextmanager

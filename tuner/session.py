@@ -91,7 +91,9 @@ RESUMABLE = ("goal", "budget", "storage", "tracking")  # may differ between two 
 
 def _changed(journal: Journal, sweep: Sweep) -> str:
     """The first key in which the journal's sweep differs where it must not; "" where there is none."""
-    before, now = journal.header["sweep"], sweep.model_dump(mode="json")
+    before, now = dict(journal.header["sweep"]), sweep.model_dump(mode="json")
+    # any number of workers goes on from a checkpoint of any other
+    before["resources"] = {**before["resources"], "workers": now["resources"]["workers"]}
     return next((key for key in now if key not in RESUMABLE and before.get(key) != now[key]), "")
 
 

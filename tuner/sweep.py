@@ -59,10 +59,11 @@ class Validation(Block):
 
 
 class Resources(Block):
-    """Of one trial."""
+    """Of one trial: `workers` processes that share its batches, each with these cores and this much of a GPU."""
 
     cpu: PositiveInt = 1
     gpu: NonNegativeFloat = 0.0
+    workers: PositiveInt = 1
 
 
 class Budget(Block):

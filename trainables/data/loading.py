@@ -1,8 +1,9 @@
-"""Batches of pixels. A batch's augmentation depends on (seed, epoch, batch number) alone, not on who loads it."""
+"""Batches of pixels. An image's augmentation depends on (seed, epoch, batch number, place in the batch) alone:
+not on who loads it, nor on how a batch is shared among processes."""
 
 import os
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -17,12 +18,12 @@ from trainables.data.transforms import TO_FLOAT, BatchTransform, build_transform
 from trainables.errors import UserError
 
 Batch = tuple[Tensor, Tensor, Tensor]  # images (B, 3, H, W) float32, labels (B,), positions (B,)
-Item = tuple[int, Sequence[int]]  # seed of the batch, positions
+Item = tuple[Sequence[int], Sequence[int]]  # a seed and a position for each image
 THUMBNAIL = 32
 
 
 class BatchedImages(Dataset[Batch | UserError]):
-    """(seed, positions) -> a transformed batch; the global generators are left as they were.
+    """(seeds, positions) -> a transformed batch; the global generators are left as they were.
 
     A user's mistake (an image that cannot be decoded) is given back, not raised: raised in a worker process, it would
     arrive wrapped in that process's traceback.
@@ -32,21 +33,27 @@ class BatchedImages(Dataset[Batch | UserError]):
         self._images, self._transform = images, transform
 
     def __getitem__(self, item: Item) -> Batch | UserError:
-        seed, positions = item
+        seeds, positions = item
         rows = self._images.rows[list(positions)]
         try:
-            with _seeded(seed):
-                pixels = self._transform([self._images.source[int(row)] for row in rows])
+            with _generators_kept():
+                shaped = [self._shaped(seed, int(row)) for seed, row in zip(seeds, rows, strict=True)]
+            pixels = self._transform.batch(shaped)
         except UserError as error:
             return error
         labels = torch.as_tensor(self._images.labels[list(positions)])
         return pixels, labels, torch.as_tensor(list(positions))
+
+    def _shaped(self, seed: int, row: int) -> Tensor:
+        _seed(seed)
+        return self._transform.shaped(self._images.source[row])
 
 
 class TrainLoader:
     """`epoch(n)` gives the sampler's next epoch in transformed batches; worker processes live from epoch to epoch.
 
     The labels of a batch are `images.class_numbers`, 0 to C-1: losses with a proxy for each class count from 0.
+    share: batch size -> the part of each batch that is loaded here, where several processes share one batch.
     """
 
     def __init__(
@@ -58,9 +65,10 @@ class TrainLoader:
         seed: int,
         workers: int = 0,
         pin_memory: bool = False,
+        share: Callable[[int], slice] = slice,
     ) -> None:
         self.images = images
-        self._plan = _EpochPlan(sampler, seed)
+        self._plan = _EpochPlan(sampler, seed, share)
         numbered = replace(images, labels=images.class_numbers)
         self._loader = _loader(BatchedImages(numbered, transform), self._plan, images, workers, pin_memory)
 
@@ -88,7 +96,8 @@ def eval_batches(
     pin_memory: bool = False,
 ) -> Iterator[Batch]:
     """Every image once, in order."""
-    items = [(0, range(start, min(start + batch_size, len(images)))) for start in range(0, len(images), batch_size)]
+    parts = [range(start, min(start + batch_size, len(images))) for start in range(0, len(images), batch_size)]
+    items = [([0] * len(part), part) for part in parts]
     yield from _raising(_loader(BatchedImages(images, transform), items, images, workers, pin_memory))
 
 
@@ -102,18 +111,20 @@ def same_size(images: LabelledImages) -> np.ndarray:
 
 
 class _EpochPlan:
-    """The sampler's batches with their seeds, for whichever epoch number is set."""
+    """This process' share of the sampler's batches with the seeds of its images, for whichever epoch number is set."""
 
-    def __init__(self, sampler: BatchSampler, seed: int) -> None:
-        self._sampler, self._seed, self.number = sampler, seed, 0
+    def __init__(self, sampler: BatchSampler, seed: int, share: Callable[[int], slice]) -> None:
+        self._sampler, self._seed, self._share, self.number = sampler, seed, share, 0
 
     def __len__(self) -> int:
         return len(self._sampler)
 
     def __iter__(self) -> Iterator[Item]:
         for batch_number, positions in enumerate(self._sampler):
-            words = np.random.SeedSequence([self._seed, self.number, batch_number]).generate_state(1, np.uint64)
-            yield int(words[0] >> np.uint64(1)), positions
+            sequence = np.random.SeedSequence([self._seed, self.number, batch_number])
+            seeds = sequence.generate_state(len(positions), np.uint64) >> np.uint64(1)
+            own = self._share(len(positions))
+            yield seeds[own].tolist(), positions[own]
 
 
 def _loader(
@@ -148,12 +159,15 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    states = torch.get_rng_state(), random.getstate(), np.random.get_state()
+def _seed(seed: int) -> None:
     torch.default_generator.manual_seed(seed)
     random.seed(seed)
     np.random.seed(seed % 2**32)
+
+
+@contextmanager
+def _generators_kept() -> Iterator[None]:
+    states = torch.get_rng_state(), random.getstate(), np.random.get_state()
     try:
         yield
     finally:

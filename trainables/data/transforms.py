@@ -39,15 +39,18 @@ class BatchTransform:
         )
 
     def __call__(self, images: Sequence[Tensor]) -> Tensor:
-        shaped = [self._shaped(image) for image in images]
+        return self.batch([self.shaped(image) for image in images])
+
+    def batch(self, shaped: Sequence[Tensor]) -> Tensor:
+        """Images (3, h, w) that went through the geometry -> the normalised batch. UserError for unequal sizes."""
         sizes = sorted({(image.shape[2], image.shape[1]) for image in shaped})
         if len(sizes) > 1:
             (left, top), (right, bottom) = sizes[0], sizes[-1]
             raise UserError(f"transform leaves images of {left} x {top} and {right} x {bottom} in one batch: {UNEQUAL}")
-        stacked = torch.stack(shaped)
-        return torch.addcmul(self._shift, stacked.float(), self._scale)
+        return torch.addcmul(self._shift, torch.stack(list(shaped)).float(), self._scale)
 
-    def _shaped(self, image: Tensor) -> Tensor:
+    def shaped(self, image: Tensor) -> Tensor:
+        """One image (3, H, W) through the geometry, from the global generators where it is random."""
         for step in self._geometry:
             image = step(image)
         return image

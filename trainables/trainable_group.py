@@ -1,0 +1,215 @@
+"""One training spread over several Ray workers, one GPU each, behind the face of a Training.
+
+The trial's own actor holds no rank: it starts the workers in the bundles of its placement group, asks all of them for
+an epoch, and is free to notice that one is gone while the others wait for it.
+"""
+
+import contextlib
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import RayError, RayTaskError
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from trainables.distributed import World
+from trainables.errors import ProcessLost
+from trainables.experiment import Experiment
+from trainables.rendezvous import LOOPBACK, device_number, find_store, joined, open_store
+from trainables.training import Report, Training
+
+SECONDS_TO_START = 180.0
+SECONDS_TO_EXPLAIN = 15.0  # after a first failure, until the worker that caused it is known
+SECONDS_TO_CLOSE = 10.0
+
+
+class Worker:
+    """One rank, in a process of its own."""
+
+    def __init__(self, rank: int, size: int) -> None:
+        self._world = World(rank, size, device_number(0))  # Ray shows a worker its own GPU alone
+        self._exit = contextlib.ExitStack()
+        self._store: Any = None
+        self._training: Training | None = None
+
+    def place(self) -> tuple[str, str]:
+        """(node, its address)."""
+        return ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address()
+
+    def open_store(self, address: str) -> int:
+        """The port at which the other ranks find this one."""
+        self._store = open_store(address)
+        return int(self._store.port)
+
+    def join(self, address: str, port: int) -> None:
+        self._store = self._store or find_store(address, port)
+        self._exit.enter_context(joined(self._world, address, self._store))
+
+    def build(self, experiment: str, state: bytes | None) -> int:
+        """The training, from the start or from a checkpoint's bytes; the epochs it has finished."""
+        training = Training(Experiment.model_validate_json(experiment), world=self._world)
+        if state is not None:
+            with _as_file(state) as file:
+                training.load(file)
+        self._training = training
+        return training.finished_epochs
+
+    def epoch(self) -> Report:
+        assert self._training is not None
+        return self._training.epoch()
+
+    def state(self) -> bytes:
+        """The checkpoint as bytes: the trial's actor may be on another node."""
+        assert self._training is not None
+        with _as_file(b"") as file:
+            self._training.save(file)
+            return file.read_bytes()
+
+    def visible_gpus(self) -> str:
+        return os.environ.get("CUDA_VISIBLE_DEVICES", "")
+
+    def close(self) -> None:
+        """Ends the training, not the worker."""
+        if self._training is not None:
+            self._training.close()
+            self._training = None
+
+
+@contextlib.contextmanager
+def _as_file(content: bytes) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "training.ckpt"
+        file.write_bytes(content)
+        yield file
+
+
+class Workers:
+    """`size` ranks of one process group, that one training after another may use. ProcessLost where one is gone.
+
+    A failed call leaves its collectives half done: `broken` workers are of no more use but to be ended.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.broken = False
+        self._actors = _start(size)
+        try:
+            places = self.all("place", seconds=SECONDS_TO_START)
+            address = LOOPBACK if len({node for node, _ in places}) == 1 else places[0][1]
+            self.all("join", address, self.leader("open_store", address))
+        except BaseException:
+            self.end()
+            raise
+
+    def leader(self, method: str, *arguments: Any) -> Any:
+        """What the leader's method returns."""
+        return self._results([getattr(self._actors[0], method).remote(*arguments)], None)[0]
+
+    def all(self, method: str, *arguments: Any, seconds: float | None = None) -> list[Any]:
+        """What each worker's method returns; where one fails, its error is raised and the others are not waited for."""
+        return self._results([getattr(actor, method).remote(*arguments) for actor in self._actors], seconds)
+
+    def end(self) -> None:
+        """Politely, so that the loaders' processes end too, then for certain."""
+        if not self.broken:
+            with contextlib.suppress(Exception):
+                self.all("close", seconds=SECONDS_TO_CLOSE)
+        self.broken = True
+        for actor in self._actors:
+            ray.kill(actor)
+        self._actors = []
+
+    def _results(self, calls: list[Any], seconds: float | None) -> list[Any]:
+        try:
+            return _results(calls, seconds)
+        except BaseException:
+            self.broken = True
+            raise
+
+
+def _results(calls: list[Any], seconds: float | None) -> list[Any]:
+    until = None if seconds is None else time.monotonic() + seconds
+    waiting, lost = calls, None
+    while waiting:
+        left = None if until is None else max(0.0, until - time.monotonic())
+        ready, waiting = ray.wait(waiting, num_returns=1, timeout=left)
+        if not ready:
+            break
+        failure = _failure(ready[0])
+        if failure is not None and not isinstance(failure, ProcessLost):
+            raise failure
+        if failure is not None and lost is None:
+            # this one lost another; why that one left may be known in a moment
+            lost, until = failure, time.monotonic() + SECONDS_TO_EXPLAIN
+    if lost is not None:
+        raise lost
+    if waiting:
+        raise ProcessLost(f"{len(waiting)} of {len(calls)} workers did not answer in {seconds:.0f} s")
+    results: list[Any] = ray.get(calls)
+    return results
+
+
+def _failure(call: Any) -> Exception | None:
+    """Why a worker's call failed, if it did: what the worker raised, with its traceback, or ProcessLost."""
+    try:
+        ray.get(call)
+    except RayTaskError as error:
+        cause: Exception = error.cause
+        cause.__cause__ = error
+        return cause
+    except RayError as error:
+        return ProcessLost(f"a worker of this trial is gone: {str(error).splitlines()[0]}")
+    return None
+
+
+def _start(size: int) -> list[Any]:
+    """A worker in each bundle of the placement group that this process is in."""
+    group = ray.util.get_current_placement_group()
+    assert group is not None and len(group.bundle_specs) == size, "one bundle for each worker"
+    remote = ray.remote(Worker)
+    return [
+        remote.options(
+            num_cpus=bundle.get("CPU", 0),
+            num_gpus=bundle.get("GPU", 0),
+            scheduling_strategy=PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=rank),
+        ).remote(rank, size)
+        for rank, bundle in enumerate(group.bundle_specs)
+    ]
+
+
+class TrainingGroup:
+    """Training's epoch, save and close, done by workers; a checkpoint may come from any number of them.
+
+    Raises what a worker raises: Diverged, torch.OutOfMemoryError, a bug; and ProcessLost.
+    """
+
+    def __init__(self, experiment: Experiment, workers: Workers, start: Path | None = None) -> None:
+        self.experiment = experiment
+        self._workers = workers
+        state = None if start is None else ray.put(start.read_bytes())
+        self.finished_epochs: int = workers.all("build", experiment.model_dump_json(), state)[0]
+
+    @property
+    def done(self) -> bool:
+        return self.finished_epochs >= self.experiment.experience.max_iter
+
+    def epoch(self) -> Report:
+        """The leader's report of the next epoch."""
+        report: Report = self._workers.all("epoch")[0]
+        self.finished_epochs = report.epoch
+        return report
+
+    def save(self, path: str | Path) -> None:
+        """The checkpoint, the same as that of one process."""
+        Path(path).write_bytes(self._workers.leader("state"))
+
+    def close(self) -> None:
+        """The workers are free for the next training; broken ones end."""
+        if not self._workers.broken:
+            with contextlib.suppress(Exception):
+                self._workers.all("close", seconds=SECONDS_TO_CLOSE)
+        if self._workers.broken:
+            self._workers.end()
