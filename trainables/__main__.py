@@ -2,6 +2,9 @@
 
 roadmap-train dataset=emoji loss=roadmap experience.max_iter=5 loss.SupAP.tau=0.02
 
+roadmap-train --check dataset=sop model=resnet ...         what it would train, how large it is; trains nothing
+roadmap-train evaluate experiments/emoji/weights/best.ckpt --split test
+
 On several GPUs the same batches, shared:  torchrun --nproc-per-node 2 -m trainables dataset=...
 """
 
@@ -9,7 +12,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,15 +30,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Of several processes each has one; torchrun's own is 1 for every one but 0.
     """
-    parser = argparse.ArgumentParser(
-        prog="roadmap-train", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="a group's preset or one setting")
-    arguments = parser.parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    run = _evaluation(words[1:]) if words[:1] == ["evaluate"] else _training(words)
     # torchrun's processes meet the same mistakes: one of them says so
     said = sys.stderr if os.environ.get("RANK", "0") == "0" else open(os.devnull, "w")  # noqa: SIM115
     try:
-        return train(arguments.overrides)
+        return run()
     except UserError as error:
         print(f"roadmap-train: {error}", file=said)
         return 2
@@ -45,6 +45,60 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("roadmap-train: interrupted; experience.maybe_resume=true goes on from the last epoch", file=said)
         return 130
+
+
+def _training(words: Sequence[str]) -> Callable[[], int]:
+    parser = argparse.ArgumentParser(
+        prog="roadmap-train", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--check", action="store_true", help="say what would be trained, train nothing")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="a group's preset or one setting")
+    arguments = parser.parse_intermixed_args(words)
+    return lambda: (look_ahead if arguments.check else train)(arguments.overrides)
+
+
+def _evaluation(words: Sequence[str]) -> Callable[[], int]:
+    parser = argparse.ArgumentParser(
+        prog="roadmap-train evaluate", description="The metrics of a checkpoint's network."
+    )
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--split", default="test", help="train, val, test (each test split) or the name of one")
+    parser.add_argument("--json", action="store_true", help="the metrics as one JSON object")
+    parser.add_argument(
+        "--reference",
+        action="store_true",
+        help="the checkpoint was written by the reference's code: KEY=VALUE... describe its training",
+    )
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="where the data are, what is measured")
+    arguments = parser.parse_intermixed_args(words)
+    return lambda: evaluate(arguments)
+
+
+def look_ahead(overrides: Sequence[str]) -> int:
+    """Prints what a training would be."""
+    from trainables import commands
+
+    for line in commands.look_ahead(overrides):
+        print(line)
+    return 0
+
+
+def evaluate(arguments: argparse.Namespace) -> int:
+    """Prints the metrics of a checkpoint, a line each, or as JSON."""
+    from trainables import commands
+    from trainables.console import Bars
+
+    with Bars(sys.stderr) as bars:
+        found = commands.evaluate(
+            arguments.checkpoint.expanduser(), arguments.split, arguments.overrides, bars, arguments.reference
+        )
+    if arguments.json:
+        print(json.dumps(found, indent=2))
+        return 0
+    for split, metrics in found.items():
+        for name, value in metrics.items():
+            print(f"{split}/{name}  {value:.0f}" if name.startswith("num_") else f"{split}/{name}  {value:.4f}")
+    return 0
 
 
 def train(overrides: Sequence[str]) -> int:

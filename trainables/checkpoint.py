@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from trainables.errors import UserError
+from trainables.errors import UserError, first_line
 
 FORMAT = 2
 
@@ -37,7 +37,7 @@ def read(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise UserError(f"{path} cannot be read as a checkpoint: {str(error).splitlines()[0]}") from error
+        raise UserError(f"{path} cannot be read as a checkpoint: {first_line(error)}") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise UserError(f"{path} is not a roadmap-tune checkpoint of format {FORMAT}")
     return state

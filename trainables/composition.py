@@ -24,7 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
 from trainables.checks import check
-from trainables.errors import UserError, unknown
+from trainables.errors import UserError, first_line, unknown
 from trainables.experiment import Experiment, LossTerm, OptimizerPart
 
 CONFIG = Path(__file__).parent / "config"
@@ -40,7 +40,18 @@ _LIBRARY = re.compile(r"^(\+{0,2}loss\.)pml/")
 
 def compose(overrides: Sequence[str] = ()) -> Experiment:
     """The Experiment that the overrides describe; UserError in one line for anything that is not valid."""
-    experiment = Experiment.model_validate(_validated(tree(overrides)))
+    return from_values(tree(overrides))
+
+
+def from_values(values: dict[str, Any]) -> Experiment:
+    """The Experiment of a whole configuration in plain values, checked as an override's is."""
+    try:
+        experiment = Experiment.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(str(part) for part in first["loc"])
+        told = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"{path}={first['input']!r}: {told}" if path else told) from None
     check(experiment)
     return experiment
 
@@ -66,7 +77,7 @@ def tree(overrides: Sequence[str]) -> dict[str, Any]:
     try:
         container = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
-        raise UserError(str(error).splitlines()[0]) from None
+        raise UserError(first_line(error)) from None
     assert isinstance(container, dict)
     return {str(key): value for key, value in container.items()}
 
@@ -176,14 +187,3 @@ def _paths(node: Any, prefix: str = "") -> list[str]:
     else:
         found.append(prefix.rstrip("."))
     return found
-
-
-def _validated(values: dict[str, Any]) -> dict[str, Any]:
-    try:
-        Experiment.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        path = ".".join(str(part) for part in first["loc"])
-        told = first["msg"].removeprefix("Value error, ")
-        raise UserError(f"{path}={first['input']!r}: {told}" if path else told) from None
-    return values

@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from trainables.errors import ProcessLost, UserError
+from trainables.errors import ProcessLost, UserError, first_line
 
 T = TypeVar("T")
 
@@ -252,4 +252,4 @@ def talking() -> Iterator[None]:
     except torch.OutOfMemoryError:
         raise  # of this process' own, while packing
     except RuntimeError as error:
-        raise ProcessLost(f"another process of this training does not answer: {str(error).splitlines()[0]}") from error
+        raise ProcessLost(f"another process of this training does not answer: {first_line(error)}") from error

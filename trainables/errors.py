@@ -20,3 +20,8 @@ def unknown(kind: str, name: object, known: Iterable[str], where: str = "") -> U
     hint = f", did you mean {folded[near[0]]!r}?" if near else "."
     prefix = f"{where}: " if where else ""
     return UserError(f"{prefix}unknown {kind} {name!r}{hint} Known: {', '.join(names)}")
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of a library says, in one line; its name where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -10,7 +10,7 @@ from torch import optim
 from torch.optim import lr_scheduler
 
 from trainables import data, losses
-from trainables.errors import UserError, unknown
+from trainables.errors import UserError, first_line, unknown
 from trainables.memory import CrossBatchMemory
 from trainables.models import RetrievalNet
 
@@ -96,7 +96,7 @@ def construct(
     try:
         return table[name](*given, **kwargs, **more)
     except (TypeError, ValueError) as error:
-        text = str(error).splitlines()[0]
+        text = first_line(error)
         raise UserError(text if isinstance(error, UserError) else f"{name}: {text}") from error
 
 

@@ -15,7 +15,7 @@ import torch
 from ray import tune
 from ray.tune.result import DONE, SHOULD_CHECKPOINT
 
-from trainables.errors import ProcessLost
+from trainables.errors import ProcessLost, first_line
 from trainables.experiment import Experiment
 from trainables.steps import Diverged
 from trainables.trainable_group import TrainingGroup, Workers
@@ -48,12 +48,12 @@ class RetrievalTrainable(tune.Trainable):
         except Diverged as error:
             return self._ended("infeasible", f"diverged: {error}")
         except torch.OutOfMemoryError as error:
-            return self._ended("infeasible", f"out of memory: {str(error).splitlines()[0]}")
+            return self._ended("infeasible", f"out of memory: {first_line(error)}")
         except ProcessLost:
             self.cleanup()
             raise  # to Ray, which starts the trial again from its checkpoint
         except Exception as error:
-            told = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            told = f"{type(error).__name__}: {first_line(error)}"
             return {**self._ended("failed", told), "traceback": traceback.format_exc()}
         metrics = {name: float(value) for name, value in report.metrics.items()}
         return {

@@ -17,7 +17,7 @@ from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from trainables.distributed import World
-from trainables.errors import ProcessLost
+from trainables.errors import ProcessLost, first_line
 from trainables.experiment import Experiment
 from trainables.rendezvous import LOOPBACK, device_number, find_store, joined, open_store
 from trainables.training import Report, Training
@@ -161,7 +161,7 @@ def _failure(call: Any) -> Exception | None:
         cause.__cause__ = error
         return cause
     except RayError as error:
-        return ProcessLost(f"a worker of this trial is gone: {str(error).splitlines()[0]}")
+        return ProcessLost(f"a worker of this trial is gone: {first_line(error)}")
     return None
 
 

@@ -97,6 +97,11 @@ class Training:
         return self.finished_epochs >= self.experiment.experience.max_iter
 
     @property
+    def train(self) -> RetrievalSplit:
+        """The images that are trained on, as a split to evaluate."""
+        return RetrievalSplit("train", self._loader.images, None)
+
+    @property
     def splits(self) -> dict[str, int]:
         """Images in each split that the training itself looks at."""
         held = {} if self.validation is None else {"val": len(self.validation.query)}
@@ -217,6 +222,15 @@ class Training:
         self.finished_epochs, self.best = state["epoch"], state["best"]
         checkpoint.set_random_states(state["random"])
 
+    def load_network(self, path: str | Path) -> None:
+        """The weights alone, to evaluate: the rest of the experiment may be another."""
+        state = checkpoint.read(Path(path))
+        try:
+            self.net.load_state_dict(state["model"])
+        except RuntimeError as error:
+            told = " ".join(str(error).split())
+            raise UserError(f"{path} holds another network: {told}") from None
+
     def close(self) -> None:
         """Ends the loader's processes."""
         self._loader.close()
@@ -253,7 +267,7 @@ class Training:
         experience = self.experiment.experience
         last = epoch == experience.max_iter
         if _due(epoch, experience.train_eval_freq, last):
-            yield RetrievalSplit("train", self._loader.images, None)
+            yield self.train
         if self.validation is not None and _due(epoch, experience.val_eval_freq, last):
             yield self.validation
         if _due(epoch, experience.test_eval_freq, last):

@@ -19,7 +19,7 @@ from pydantic import (
 )
 from yaml import YAMLError
 
-from trainables.errors import UserError
+from trainables.errors import UserError, first_line
 from tuner.space import Distribution, parse, paths
 
 
@@ -118,7 +118,7 @@ def load_sweep(path: str | Path, settings: Sequence[str] = ()) -> Sweep:
     try:
         written = OmegaConf.to_container(OmegaConf.load(file), resolve=True)
     except (YAMLError, OmegaConfBaseException) as error:
-        raise UserError(f"{file} cannot be read as YAML: {str(error).splitlines()[0]}") from None
+        raise UserError(f"{file} cannot be read as YAML: {first_line(error)}") from None
     if not isinstance(written, dict):
         raise UserError(f"{file} is not a sweep: it needs name, goal and space")
     values = {str(key): value for key, value in written.items()}
@@ -142,7 +142,7 @@ def _lay_over(values: dict[str, Any], setting: str) -> None:
     try:
         value = OmegaConf.to_container(OmegaConf.create(f"value: {text}"), resolve=True)["value"]  # type: ignore[index,call-overload]
     except (YAMLError, OmegaConfBaseException) as error:
-        raise UserError(f"cannot read the value of {setting!r}: {str(error).splitlines()[0]}") from None
+        raise UserError(f"cannot read the value of {setting!r}: {first_line(error)}") from None
     section, dot, rest = key.partition(".")
     if not dot:
         values[section] = value

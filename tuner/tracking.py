@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from trainables.errors import first_line
 from tuner import store
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ class Tracker:
                 self._written += 1
                 return
             except Exception as error:  # whatever MLflow raises, the sweep goes on
-                text = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+                text = f"{type(error).__name__}: {first_line(error)}"
                 if attempt + 1 < ATTEMPTS and not self._abandoned.is_set():
                     time.sleep(SECONDS_BETWEEN * 2**attempt)
         self._failed += 1

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from trainables.errors import UserError
+from trainables.errors import UserError, first_line
 
 
 def read_plain(path: Path) -> Any:
@@ -24,9 +24,9 @@ def read_plain(path: Path) -> Any:
         with path.open("rb") as file:
             return _plain(_Unpickler(file, encoding="latin1").load(), {})
     except (UserError, OSError) as error:
-        raise UserError(f"{path}: {str(error).splitlines()[0]}") from None
+        raise UserError(f"{path}: {first_line(error)}") from None
     except Exception as error:  # a broken pickle fails in as many ways as there are exceptions
-        told = (str(error) or type(error).__name__).splitlines()[0]
+        told = first_line(error)
         raise UserError(f"{path} cannot be read as a pickle: {told}") from None
 
 

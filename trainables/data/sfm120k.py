@@ -20,7 +20,7 @@ from trainables.data.emoji import data_root
 from trainables.data.files import BadImage, FileImages
 from trainables.data.revisited import NAMES, revisited
 from trainables.data.splits import LabelledImages, RetrievalSplit
-from trainables.errors import UserError, unknown
+from trainables.errors import UserError, first_line, unknown
 
 INDEX = "retrieval-SfM-120k-imagenames-clusterids.mat"
 PUBLIC = "http://cmp.felk.cvut.cz/cnnimageretrieval/data/train/ims"
@@ -99,7 +99,7 @@ def _read_index(file: Path) -> tuple[list[str], np.ndarray]:
     try:
         fields = _fields(loadmat(str(file)))
     except Exception as error:  # as many kinds as there are ways to be broken
-        told = (str(error) or type(error).__name__).splitlines()[0]
+        told = first_line(error)
         raise UserError(f"{file} cannot be read as a .mat file: {told}") from None
     for name in ("cids", "cluster"):
         if name not in fields:

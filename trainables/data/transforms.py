@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from trainables.errors import UserError, unknown
+from trainables.errors import UserError, first_line, unknown
 
 GEOMETRY: dict[str, type[v2.Transform]] = {
     "Resize": v2.Resize,
@@ -86,7 +86,7 @@ def _step(name: str, kwargs: Mapping[str, Any]) -> v2.Transform:
     try:
         return GEOMETRY[name](**kwargs)
     except (TypeError, ValueError) as error:
-        raise UserError(f"{name}: {str(error).splitlines()[0]}") from None
+        raise UserError(f"{name}: {first_line(error)}") from None
 
 
 def _three(name: str, values: Any) -> list[float]:

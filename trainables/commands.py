@@ -1,0 +1,133 @@
+"""What `roadmap-train` does beside training: look ahead without training, and evaluate a checkpoint."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from trainables import checkpoint, estimate
+from trainables.building import build_dataset, build_losses, build_optimizers
+from trainables.composition import compose, from_values
+from trainables.console import Bars
+from trainables.data import LabelledImages, RetrievalSplit
+from trainables.errors import UserError, unknown
+from trainables.experiment import Experiment
+from trainables.reference_checkpoint import read_reference
+from trainables.splitting import train_and_validation
+from trainables.training import Training
+
+TRAIN, VALIDATION, TEST = "train", "val", "test"
+# what an evaluation may change of a checkpoint's experiment: where things lie, how fast, and what is measured
+CHANGEABLE = (
+    "dataset.kwargs.data_dir",
+    "dataset.on_bad_image",
+    "dataset.ks",
+    "experience.with_AP",
+    "experience.eval_bs",
+    "experience.eval_split",
+    "experience.num_workers",
+    "experience.num_threads",
+    "experience.pin_memory",
+)
+
+
+def look_ahead(overrides: Sequence[str]) -> Iterator[str]:
+    """The resolved Experiment, parameter counts, the memory of a step, images by split: nothing is trained or written.
+
+    UserError for what `compose` refuses and, after the rest has been said, where the data set is not here.
+    """
+    experiment = compose(overrides)
+    yield yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False, width=120).rstrip()
+    net = estimate.untrained(experiment)
+    build_optimizers(experiment.optimizer, net, build_losses(experiment))  # what none of them trains is frozen
+    yield ""
+    for part, (count, trained) in estimate.parameters(net).items():
+        if count:
+            yield f"{part}: {count:,} parameters" + (f", {trained:,} of them trained" if trained != count else "")
+    need = estimate.memory_of_a_step(experiment, net)
+    pieces = ", ".join(f"{name} {_size(held)}" for name, held in vars(need).items() if held)
+    yield f"memory of a step: about {_size(need.total)} ({pieces})"
+    dataset = build_dataset(experiment)
+    train, validation = train_and_validation(experiment, dataset.train())
+    yield _counted(TRAIN, train)
+    for split in (*(() if validation is None else (validation,)), *dataset.test()):
+        yield _counted(split.name, split.query)
+        if split.gallery is not None:
+            yield _counted(f"{split.name} gallery", split.gallery)
+
+
+def evaluate(
+    path: Path, split: str, overrides: Sequence[str], bars: Bars, reference: bool = False
+) -> dict[str, dict[str, float]]:
+    """{split: metrics} of the network in a checkpoint.
+
+    split: "train", "val", "test" (each test split of the data set), or the name of one of those. overrides: of
+    CHANGEABLE; for a checkpoint of the reference's code, its whole training. UserError: no checkpoint, no such split.
+    """
+    if reference:
+        experiment = _without_downloads(compose(overrides))
+    else:
+        state = checkpoint.read(path)
+        experiment = _without_downloads(_changed(Experiment.model_validate_json(state["experiment"]), overrides))
+    build_dataset(experiment).ensure(bars.update)
+    training = Training(experiment, progress=bars.update)
+    try:
+        if reference:
+            read_reference(path, training.net)
+        else:
+            training.load_network(path)
+        return {one.name: training.evaluate(one) for one in _named(training, split)}
+    finally:
+        training.close()
+
+
+def _without_downloads(experiment: Experiment) -> Experiment:
+    """The checkpoint brings every weight: none is fetched to be overwritten."""
+    kwargs = {**experiment.model.kwargs, "pretrained": False, "weights": None}
+    return experiment.model_copy(update={"model": experiment.model.model_copy(update={"kwargs": kwargs})})
+
+
+def _changed(experiment: Experiment, overrides: Sequence[str]) -> Experiment:
+    values: dict[str, Any] = experiment.model_dump(mode="json")
+    for text in overrides:
+        key, equals, written = text.partition("=")
+        if not equals:
+            raise UserError(f"cannot read {text!r}: an override is KEY=VALUE")
+        if key not in CHANGEABLE:
+            raise unknown("setting of an evaluation", key, CHANGEABLE)
+        *parents, last = key.split(".")
+        node = values
+        for parent in parents:
+            node = node[parent]
+        node[last] = yaml.safe_load(written)
+    return from_values(values)
+
+
+def _named(training: Training, name: str) -> Iterator[RetrievalSplit]:
+    """The splits that a name means; the test splits are opened only where they are asked for."""
+    if name == TRAIN:
+        yield training.train
+    elif name == VALIDATION:
+        if training.validation is None:
+            raise UserError("this training holds out no classes: --split takes train or test")
+        yield training.validation
+    else:
+        splits = training.test_splits()
+        chosen = [split for split in splits if name in (TEST, split.name)]
+        if not chosen:
+            raise unknown("split", name, [TRAIN, VALIDATION, TEST, *(split.name for split in splits)])
+        yield from chosen
+
+
+def _counted(name: str, images: LabelledImages) -> str:
+    return f"{name}: {len(images):,} images of {images.num_classes:,} classes"
+
+
+def _size(count: int) -> str:
+    """Bytes as people read them."""
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}"
+        count /= 1024  # type: ignore[assignment]
+    return f"{count:.1f} GiB"
