@@ -4,6 +4,7 @@ What a batch is compared with was there before it: the batch is stored after its
 its own image it meets at most the embedding of an earlier epoch, another view of it, which is an honest positive.
 """
 
+from collections import OrderedDict
 from typing import Any
 
 import torch
@@ -15,10 +16,10 @@ from trainables.errors import UserError
 class CrossBatchMemory:
     """One tensor of embeddings with their labels and the images' positions in the train split; no gradient.
 
-    unique false: a ring of `size` embeddings, the oldest overwritten first. unique true: a slot for each train image,
-    addressed by its position, so that an image is there once with its newest embedding; `size` is at least the number
-    of train images, null is exactly that. Slots not yet written do not count.
-    images: of the train split; embed_dim: of the embeddings. UserError: size no whole number above 0, or too small.
+    unique false: a ring of `size` embeddings, the oldest overwritten first. unique true: one slot an image, with its
+    newest embedding; `size` null is a slot for every train image, with fewer slots than images those stay that were
+    seen last. Slots not yet written do not count.
+    images: of the train split; embed_dim: of the embeddings. UserError: size no whole number above 0.
     """
 
     def __init__(
@@ -37,16 +38,13 @@ class CrossBatchMemory:
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
             null = ", or null for one slot an image" if unique else ""
             raise UserError(f"XBM: size must be a whole number above 0{null}, not {size!r}")
-        if unique and size < images:
-            raise UserError(
-                f"XBM: unique=true needs a slot for each of the {images} train images: "
-                f"memory.kwargs.size={images} or null, not {size}"
-            )
         self.unique = unique
         self.embeddings = torch.zeros(size, embed_dim, device=device)
         self.labels = torch.zeros(size, dtype=torch.int64, device=device)
         self.positions = torch.full((size,), -1, dtype=torch.int64)  # -1: not yet written; not needed on the device
         self._next = 0  # where the ring goes on
+        # image -> slot, the image seen longest ago first; None where each image has the slot of its position
+        self._slots: OrderedDict[int, int] | None = OrderedDict() if unique and size < images else None
 
     def __len__(self) -> int:
         """Slots that are written."""
@@ -68,7 +66,7 @@ class CrossBatchMemory:
         size = len(self.positions)
         if self.unique:
             row_of = {image: row for row, image in enumerate(images)}
-            slots, rows = torch.tensor(list(row_of)), torch.tensor(list(row_of.values()))
+            slots, rows = self._slots_of(row_of)
         else:
             rows = torch.arange(max(0, len(images) - size), len(images))
             slots = (self._next + rows) % size
@@ -79,6 +77,20 @@ class CrossBatchMemory:
         self.embeddings[slots] = embeddings.detach().to(self.embeddings)[rows]
         self.labels[slots] = labels.to(self.labels)[rows]
 
+    def _slots_of(self, row_of: dict[int, int]) -> tuple[Tensor, Tensor]:
+        """Slots and rows of a batch's images; where slots are short, images seen longest ago give theirs up."""
+        if self._slots is None:
+            return torch.tensor(list(row_of)), torch.tensor(list(row_of.values()))
+        row_in: dict[int, int] = {}
+        for image, row in row_of.items():
+            slot = self._slots.pop(image, None)
+            if slot is None:
+                full = len(self._slots) == len(self.positions)
+                slot = self._slots.popitem(last=False)[1] if full else len(self._slots)
+            self._slots[image] = slot
+            row_in[slot] = row  # of a batch larger than the memory, the last image that a slot went to
+        return torch.tensor(list(row_in)), torch.tensor(list(row_in.values()))
+
     def state_dict(self) -> dict[str, Any]:
         """Everything, to go on from bit for bit."""
         return {
@@ -86,6 +98,7 @@ class CrossBatchMemory:
             "labels": self.labels,
             "positions": self.positions,
             "next": self._next,
+            "seen": None if self._slots is None else torch.tensor(list(self._slots), dtype=torch.int64),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -97,3 +110,6 @@ class CrossBatchMemory:
         self.labels.copy_(state["labels"])
         self.positions.copy_(state["positions"])
         self._next = state["next"]
+        if self._slots is not None:
+            slot_of = {image: slot for slot, image in enumerate(self.positions.tolist())}
+            self._slots = OrderedDict((image, slot_of[image]) for image in state["seen"].tolist())

@@ -68,7 +68,6 @@ class Training:
         checkpoint.seed_everything(experience.seed)
         self._dataset = building.build_dataset(experiment)
         images, self.validation = train_and_validation(experiment, self._dataset.train())
-        building.build_memory(experiment, len(images), embed_dim=1, device="meta")  # refused before weights are read
         if experience.test_eval_freq > 0:
             self.test_splits()  # what they lack is said before the first epoch, not after it
         self.sampler = building.build_sampler(experiment, images.labels, images.super_labels)

@@ -14,10 +14,12 @@ def ring(batches: list[list[Entry]], size: int) -> list[Entry]:
     return held
 
 
-def unique(batches: list[list[Entry]]) -> list[Entry]:
-    """The newest entry of each position, by position."""
-    held: dict[int, Entry] = {}
+def unique(batches: list[list[Entry]], size: int) -> list[Entry]:
+    """The newest entry of each of the `size` positions that were seen last, by position."""
+    held: list[Entry] = []
     for batch in batches:
-        for entry in batch:
-            held[entry[2]] = entry
-    return [held[position] for position in sorted(held)]
+        newest = {entry[2]: entry for entry in batch}
+        for position in dict.fromkeys(entry[2] for entry in batch):
+            held = [entry for entry in held if entry[2] != position] + [newest[position]]
+            held = held[-size:]
+    return sorted(held, key=lambda entry: entry[2])

@@ -1,6 +1,7 @@
 """The options of a training together, end to end: what each changes, and that nothing of it is lost on disk."""
 
 import json
+import math
 import subprocess
 import sys
 from functools import partial
@@ -11,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainables import Training, building, checkpoint, compose
+from trainables import Training, checkpoint, compose
 from trainables.checks import check
 from trainables.errors import UserError
 from trainables.registry import LOSSES
@@ -178,14 +179,12 @@ def test_forced_rates_replace_those_of_the_checkpoint(tiny: list[str], tmp_path:
         other.load(tmp_path / "a.ckpt")
 
 
-def test_a_unique_memory_smaller_than_the_train_split_is_refused_before_weights_are_read(
-    tiny: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(building, "build_model", lambda experiment: pytest.fail("a network was built"))
-    with pytest.raises(UserError) as caught:
-        Training(compose([*tiny, "memory=cub", "memory.kwargs.size=10"]))
-    images = int(str(caught.value).split("each of the ")[1].split()[0])
-    assert images > 10 and f"memory.kwargs.size={images} or null, not 10" in str(caught.value)
+def test_the_published_sizes_train_whatever_the_number_of_images(tiny: list[str]) -> None:
+    for size in (10, 5824):
+        training = Training(compose([*tiny, "memory=cub", f"memory.kwargs.size={size}"]))
+        assert math.isfinite(training.epoch().metrics["train/memory_SupAP"])
+        memory = training._step.objective.memory
+        assert memory is not None and len(memory) == min(size, training.splits["train"])
 
 
 def test_the_memory_holds_the_newest_embedding_of_each_image(tiny: list[str]) -> None:

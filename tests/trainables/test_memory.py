@@ -52,7 +52,23 @@ def test_a_unique_memory_holds_each_image_once_and_counts_no_empty_slot() -> Non
     for batch in batches(12, 6):
         memory.store(*batch)
         seen.append(entries(batch))
-        assert held(memory) == [(row, label) for row, label, _ in reference.unique(seen)]
+        assert held(memory) == [(row, label) for row, label, _ in reference.unique(seen, IMAGES)]
+
+
+@pytest.mark.parametrize("size", [1, 4, 7, 13, 19])
+def test_a_unique_memory_that_is_short_holds_the_images_seen_last(size: int) -> None:
+    memory = CrossBatchMemory(size, unique=True, images=IMAGES, embed_dim=DIM)
+    seen = []
+    for number, batch in enumerate(batches(40, 6)):
+        memory.store(*batch)
+        seen.append(entries(batch))
+        expected = reference.unique(seen, size)
+        assert sorted(held(memory)) == sorted((row, label) for row, label, _ in expected)
+        assert sorted(memory.positions[memory.positions >= 0].tolist()) == [entry[2] for entry in expected]
+        if number % 7 == 6:  # what was saved goes on the same
+            again = CrossBatchMemory(size, unique=True, images=IMAGES, embed_dim=DIM)
+            again.load_state_dict(memory.state_dict())
+            memory = again
 
 
 def test_an_empty_memory_has_no_references() -> None:
@@ -86,7 +102,7 @@ def test_a_restored_memory_goes_on_the_same(unique: bool) -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"size": 19, "unique": True}, "memory.kwargs.size=20 or null, not 19"),
+        ({"size": 0, "unique": True}, "or null for one slot an image, not 0"),
         ({"size": 0}, "above 0, not 0"),
         ({"size": None}, "above 0, not None"),
         ({"size": True}, "not True"),
