@@ -182,9 +182,10 @@ def test_forced_rates_replace_those_of_the_checkpoint(tiny: list[str], tmp_path:
 def test_the_published_sizes_train_whatever_the_number_of_images(tiny: list[str]) -> None:
     for size in (10, 5824):
         training = Training(compose([*tiny, "memory=cub", f"memory.kwargs.size={size}"]))
-        assert math.isfinite(training.epoch().metrics["train/memory_SupAP"])
+        metrics = training.epoch().metrics
+        assert math.isfinite(metrics["train/memory_SupAP"])
         memory = training._step.objective.memory
-        assert memory is not None and len(memory) == min(size, training.splits["train"])
+        assert memory is not None and len(memory) == min(size, metrics["train/images"])
 
 
 def test_the_memory_holds_the_newest_embedding_of_each_image(tiny: list[str]) -> None:
