@@ -54,8 +54,12 @@ def joined(world: World, address: str, store: dist.Store | None = None) -> Itera
             world_size=world.size,
             timeout=PATIENCE,
         )
-    yield world
-    # after an exception the others may be gone: nothing to say goodbye to, the process ends
+    try:
+        yield world
+    except UserError:
+        dist.destroy_process_group()  # else its threads may abort a process that ends with words
+        raise
+    # after another exception the others may be gone: nothing to say goodbye to, the process ends
     dist.destroy_process_group()
 
 
