@@ -1,12 +1,15 @@
 """The five commands of the reference's README, as they stand there, and every value that they mean."""
 
+import json
 import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.trainables.data.miniatures import WRITERS
 from trainables import compose
+from trainables.__main__ import main
 from trainables.experiment import Experiment
 
 COMMANDS = {
@@ -275,3 +278,27 @@ def test_members_of_lists_go_by_their_positions(monkeypatch: pytest.MonkeyPatch)
 def test_the_name_follows_the_batch_size(monkeypatch: pytest.MonkeyPatch) -> None:
     experiment = composed("cub", monkeypatch, "dataset.sampler.kwargs.batch_size=64")
     assert experiment.experience.experiment_name == "cub_ROADMAP_64_sota"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_trains_on_a_miniature_of_its_data(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Everything as the command says, pixels too, but a small network, a small batch, one epoch."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home-"))
+    monkeypatch.chdir(tmp_path)
+    dataset = name.partition("_")[0]
+    folder = WRITERS[dataset](tmp_path / "data")
+    small = [
+        "model.kwargs.backbone_name=conv4",
+        "model.kwargs.pretrained=false",
+        "dataset.sampler.kwargs.batch_size=16",
+    ]
+    once = ["experience.max_iter=1", "experience.test_eval_freq=1", f"dataset.kwargs.data_dir={folder}"]
+    assert main([*shlex.split(COMMANDS[name]), *small, *once, "experience.num_workers=0"]) == 0
+    said = capsys.readouterr().err
+    assert "epoch 1/1" in said and "test/recall_at_1" in said
+    (report,) = [json.loads(line) for line in next(tmp_path.rglob("reports.jsonl")).read_text().splitlines()]
+    assert {"train/SupAP", "train/CalibrationLoss", "test/map_at_r"} <= set(report)
+    named = compose([*shlex.split(COMMANDS[name]), *small]).experience.experiment_name
+    assert next(tmp_path.rglob("last.ckpt")).parent.parent.name == named
