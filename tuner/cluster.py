@@ -25,6 +25,8 @@ def prepare_environment(sweep: Sweep) -> None:
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     # a trial that diverged reports no metric, and the sweep goes on
     os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
+    # runner.Interruption listens instead
+    os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
     # every epoch is checkpointed on purpose
     os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
     if "ray" not in sys.modules:

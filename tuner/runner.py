@@ -2,9 +2,9 @@
 
 import contextlib
 import math
-import os
 import platform
 import signal
+import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -129,11 +129,44 @@ class JournalSearcher(Searcher):
         """Nothing was saved."""
 
 
+class Interruption:
+    """Ctrl-C and SIGTERM, remembered until the recorder is between two events: then the sweep ends at once.
+
+    Tune's own way waits for the epochs that are running, for as long as they take; the checkpoints are there already.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Signals reach the main thread alone; elsewhere the caller's handlers stay."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        except KeyboardInterrupt:
+            assert self.asked, "nobody else interrupts"
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def act(self) -> None:
+        """Raises KeyboardInterrupt where it was asked for."""
+        if self.asked:
+            raise KeyboardInterrupt
+
+    def _ask(self, number: int, frame: object) -> None:
+        self.asked = True
+
+
 class Recorder(Callback):
     """Ray's events -> the desk."""
 
-    def __init__(self, desk: Desk, scheduler: TrialScheduler) -> None:
-        self._desk, self._scheduler = desk, scheduler
+    def __init__(self, desk: Desk, scheduler: TrialScheduler, interruption: Interruption) -> None:
+        self._desk, self._scheduler, self._interruption = desk, scheduler, interruption
 
     def on_trial_result(
         self, iteration: int, trials: list[RayTrial], trial: RayTrial, result: dict[str, Any], **info: Any
@@ -166,6 +199,7 @@ class Recorder(Callback):
 
     def on_step_end(self, iteration: int, trials: list[RayTrial], **info: Any) -> None:
         self._desk.board.refresh()
+        self._interruption.act()
 
 
 def launch(plan: Plan, journal: Journal, board: Board) -> tuple[Results, TrackingSummary]:
@@ -176,9 +210,11 @@ def launch(plan: Plan, journal: Journal, board: Board) -> tuple[Results, Trackin
     tracker.open({"sweep": sweep.name, "goal": sweep.goal}, {"sweep.json": sweep.model_dump_json(indent=2)})
     desk.caught_up()
     board.start(journal.trials)
+    interruption = Interruption()
     try:
-        with cluster.local_ray(sweep):
-            _fit(plan, desk)
+        with interruption.listening(), cluster.local_ray(sweep):
+            interruption.act()
+            _fit(plan, desk, interruption)
     finally:
         board.stop()
         results = Results(sweep, tuple(journal.trials.values()))
@@ -200,7 +236,7 @@ def header(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _fit(plan: Plan, desk: Desk) -> None:
+def _fit(plan: Plan, desk: Desk, interruption: Interruption) -> None:
     sweep, journal = plan.sweep, desk.journal
     scheduler: TrialScheduler = FIFOScheduler()
     if sweep.scheduler.name == "asha":
@@ -223,7 +259,7 @@ def _fit(plan: Plan, desk: Desk) -> None:
             name=f"launch-{attempts}",
             storage_path=str(sweep.folder),
             verbose=0,
-            callbacks=[Recorder(desk, scheduler)],
+            callbacks=[Recorder(desk, scheduler, interruption)],
             failure_config=FailureConfig(max_failures=LOST_RETRIES),
             checkpoint_config=CheckpointConfig(
                 num_to_keep=1,  # the best; Ray keeps the latest beside it
@@ -232,8 +268,7 @@ def _fit(plan: Plan, desk: Desk) -> None:
             ),
         ),
     )
-    with _terminate_as_interrupt():
-        tuner.fit()
+    tuner.fit()
 
 
 def _resources(sweep: Sweep) -> tune.PlacementGroupFactory:
@@ -241,17 +276,6 @@ def _resources(sweep: Sweep) -> tune.PlacementGroupFactory:
     worker = {"CPU": float(sweep.resources.cpu), "GPU": sweep.resources.gpu}
     workers = sweep.resources.workers
     return tune.PlacementGroupFactory([worker] if workers == 1 else [{}] + [worker] * workers, strategy="PACK")
-
-
-@contextlib.contextmanager
-def _terminate_as_interrupt() -> Iterator[None]:
-    """SIGTERM ends the sweep as Ctrl-C does: Ray's own handler would abort the process."""
-    before = signal.getsignal(signal.SIGTERM)
-    signal.signal(signal.SIGTERM, lambda number, frame: os.kill(os.getpid(), signal.SIGINT))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _newest(trial: Trial) -> str | None:
