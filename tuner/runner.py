@@ -212,7 +212,8 @@ def launch(plan: Plan, journal: Journal, board: Board) -> tuple[Results, Trackin
     board.start(journal.trials)
     interruption = Interruption()
     try:
-        with interruption.listening(), cluster.local_ray(sweep):
+        # again once Ray is there: it listens to SIGTERM itself, and aborts
+        with interruption.listening(), cluster.local_ray(sweep), interruption.listening():
             interruption.act()
             _fit(plan, desk, interruption)
     finally:
