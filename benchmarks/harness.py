@@ -24,7 +24,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Row:
-    """One goal: what is promised, what was measured. at_least: the measured number must reach the goal, else stay below."""
+    """One goal: what is promised, what was measured. at_least: measured must reach the goal, else stay below it."""
 
     subject: str  # "losses", "evaluation", ...
     what: str  # "SupAP, B = 128: times faster than all pairs"
