@@ -177,7 +177,7 @@ def build_step(experiment: Experiment, net: RetrievalNet, world: World, images: 
     parts = build_optimizers(experiment.optimizer, net, terms)
     return Step(
         net,
-        Forward(net, precision, experience.channels_last),
+        Forward(net, precision, experience.channels_last, data.build_transform(experiment.transform.train).normalised),
         Objective(terms, memory, experiment.memory.weight, experience.log_grad),
         Optimization(parts, precision.scaler(), experience.clip_grad, experience.log_grad),
         experience.sub_batch,

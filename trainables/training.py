@@ -7,7 +7,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,8 @@ class Training:
         if experience.compile:
             self.net.backbone.compile()  # how it is called, not what it is: names in the checkpoint stay
         self._step = building.build_step(experiment, self.net, self.world, images)
+        self._test_transform = build_transform(experiment.transform.test)
+        self._test_forward = replace(self._step.forward, normalise=self._test_transform.normalised)
         checks.check_warm_up(experiment, self.net)
         checks.check_schedules(experiment, self._step.optimization.parts, len(self._loader))
 
@@ -164,12 +166,12 @@ class Training:
         with torch.inference_mode():
             for batch, _, _ in eval_batches(
                 own,
-                build_transform(self.experiment.transform.test),
+                self._test_transform,
                 experience.eval_bs,
                 workers=experience.num_workers,
                 pin_memory=experience.pin_memory and self.device.type == "cuda",
             ):
-                rows.append(self._step.forward(batch).float())
+                rows.append(self._test_forward(batch).float())
                 self._progress("embed", min((len(rows) - 1) * experience.eval_bs, len(own)), len(own))
         embeddings = self.world.gather(torch.cat(rows))
         if not torch.isfinite(embeddings).all():
