@@ -76,7 +76,7 @@ class Training:
             build_transform(experiment.transform.train),
             self.sampler,
             seed=experience.seed,
-            workers=experience.num_workers,
+            workers=self._workers,
             pin_memory=experience.pin_memory and self.device.type == "cuda",
             share=self.world.batch_share,
         )
@@ -92,6 +92,12 @@ class Training:
         self._test_forward = replace(self._step.forward, normalise=self._test_transform.normalised)
         checks.check_warm_up(experiment, self.net)
         checks.check_schedules(experiment, self._step.optimization.parts, len(self._loader))
+
+    @property
+    def _workers(self) -> int:
+        """Loader processes: no more than this training has cores."""
+        experience = self.experiment.experience
+        return min(experience.num_workers, experience.num_threads or experience.num_workers)
 
     @property
     def done(self) -> bool:
@@ -168,7 +174,7 @@ class Training:
                 own,
                 self._test_transform,
                 experience.eval_bs,
-                workers=experience.num_workers,
+                workers=self._workers,
                 pin_memory=experience.pin_memory and self.device.type == "cuda",
             ):
                 rows.append(self._test_forward(batch).float())
