@@ -89,7 +89,9 @@ class Training:
             self.net.backbone.compile()  # how it is called, not what it is: names in the checkpoint stay
         self._step = building.build_step(experiment, self.net, self.world, images)
         self._test_transform = build_transform(experiment.transform.test)
-        self._test_forward = replace(self._step.forward, normalise=self._test_transform.normalised)
+        # one of its own: its numbers go to the device, the loader's processes have no part in that
+        of_test = build_transform(experiment.transform.test).normalised
+        self._test_forward = replace(self._step.forward, normalise=of_test)
         checks.check_warm_up(experiment, self.net)
         checks.check_schedules(experiment, self._step.optimization.parts, len(self._loader))
 
