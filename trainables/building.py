@@ -64,10 +64,23 @@ def build_memory(
     return built
 
 
-def build_dataset(experiment: Experiment) -> data.RetrievalDataset:
-    """The data set, without its bad images where the experiment leaves those out. Touches no file."""
+def build_dataset(experiment: Experiment, cached: bool = True) -> data.RetrievalDataset:
+    """The data set, without its bad images where the experiment leaves those out. Touches no file.
+
+    cached: from the cache where the experiment wants one; else from the files all the same.
+    """
     dataset = named_dataset(experiment)
-    return data.Skipping(dataset) if experiment.dataset.on_bad_image == "skip" else dataset
+    if experiment.dataset.on_bad_image == "skip":
+        dataset = data.Skipping(dataset)
+    if cached and experiment.dataset.cache is not None:
+        dataset = data.Cached(dataset, experiment.dataset.name, cached_side(experiment))
+    return dataset
+
+
+def cached_side(experiment: Experiment) -> int:
+    """The shorter side of a cached picture. UserError where the transforms allow of none."""
+    steps = {"train": experiment.transform.train, "test": experiment.transform.test}
+    return data.short_side({part: data.build_transform(own) for part, own in steps.items()})
 
 
 def named_dataset(experiment: Experiment) -> data.RetrievalDataset:
@@ -177,7 +190,7 @@ def build_step(experiment: Experiment, net: RetrievalNet, world: World, images: 
     parts = build_optimizers(experiment.optimizer, net, terms)
     return Step(
         net,
-        Forward(net, precision, experience.channels_last),
+        Forward(net, precision, experience.channels_last, data.build_transform(experiment.transform.train).normalised),
         Objective(terms, memory, experiment.memory.weight, experience.log_grad),
         Optimization(parts, precision.scaler(), experience.clip_grad, experience.log_grad),
         experience.sub_batch,

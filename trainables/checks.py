@@ -7,7 +7,15 @@ import numpy as np
 from torch import nn
 
 from trainables import data
-from trainables.building import build_losses, build_memory, build_optimizers, model_settings, named_dataset, sampler_of
+from trainables.building import (
+    build_losses,
+    build_memory,
+    build_optimizers,
+    cached_side,
+    model_settings,
+    named_dataset,
+    sampler_of,
+)
 from trainables.errors import UserError, unknown
 from trainables.evaluation import metric_names
 from trainables.experiment import Experiment
@@ -49,10 +57,16 @@ def _check_losses(experiment: Experiment, losses: Sequence[Term]) -> None:
 
 
 def _check_transforms(experiment: Experiment) -> None:
-    files = issubclass(DATASETS[experiment.dataset.name], data.FileDataset | data.Sfm120k)
+    kind = DATASETS[experiment.dataset.name]
+    files = issubclass(kind, data.FileDataset | data.Sfm120k)
+    if experiment.dataset.cache is not None and not issubclass(kind, data.FileDataset):
+        cacheable = ", ".join(name for name, known in DATASETS.items() if issubclass(known, data.FileDataset))
+        raise UserError(f"dataset.cache=memmap: {experiment.dataset.name} cannot be cached, {cacheable} can")
     for part, steps in (("train", experiment.transform.train), ("test", experiment.transform.test)):
         if not data.build_transform(steps).equal_sizes and files:
             raise UserError(f"transform.{part} leaves the sizes of {experiment.dataset.name} unequal: {data.UNEQUAL}")
+    if experiment.dataset.cache is not None:
+        cached_side(experiment)
 
 
 def check_evaluation(experiment: Experiment) -> None:

@@ -22,6 +22,7 @@ TRAIN, VALIDATION, TEST = "train", "val", "test"
 CHANGEABLE = (
     "dataset.kwargs.data_dir",
     "dataset.on_bad_image",
+    "dataset.cache",
     "dataset.ks",
     "experience.with_AP",
     "experience.eval_bs",
@@ -48,7 +49,7 @@ def look_ahead(overrides: Sequence[str]) -> Iterator[str]:
     need = estimate.memory_of_a_step(experiment, net)
     pieces = ", ".join(f"{name} {_size(held)}" for name, held in vars(need).items() if held)
     yield f"memory of a step: about {_size(need.total)} ({pieces})"
-    dataset = build_dataset(experiment)
+    dataset = build_dataset(experiment, cached=False)
     train, validation = train_and_validation(experiment, dataset.train())
     yield _counted(TRAIN, train)
     for split in (*(() if validation is None else (validation,)), *dataset.test()):

@@ -34,15 +34,22 @@ class Precision:
 
 @dataclass(frozen=True)
 class Forward:
-    """The network where it runs: images (B, 3, H, W) from any device -> embeddings (B, D) on its own."""
+    """The network where it runs: images (B, 3, H, W) from any device -> embeddings (B, D) on its own.
+
+    normalise: the loader's bytes -> the network's input, where they have arrived; None: they are it already.
+    """
 
     net: nn.Module
     precision: Precision
     channels_last: bool = False
+    normalise: Callable[[Tensor], Tensor] | None = None
 
     def __call__(self, images: Tensor) -> Tensor:
         layout = torch.channels_last if self.channels_last else torch.preserve_format
-        images = images.to(self.precision.device, non_blocking=True, memory_format=layout)
+        images = images.to(self.precision.device, non_blocking=True)
+        if self.normalise is not None:
+            images = self.normalise(images)
+        images = images.to(memory_format=layout)
         with self.precision.autocast():
             embeddings: Tensor = self.net(images)
         return embeddings

@@ -89,6 +89,7 @@ class Dataset(Part):
     on_bad_image: Literal[
         "error", "skip"
     ]  # a file that cannot be decoded: an error with its path, or left out and counted
+    cache: Literal["memmap"] | None  # pictures of files decoded once for every training of this machine
     ks: tuple[PositiveInt, ...] = Field(strict=False)  # the k of recall@k
 
 

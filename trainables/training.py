@@ -7,7 +7,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,7 @@ class Training:
             build_transform(experiment.transform.train),
             self.sampler,
             seed=experience.seed,
-            workers=experience.num_workers,
+            workers=self._workers,
             pin_memory=experience.pin_memory and self.device.type == "cuda",
             share=self.world.batch_share,
         )
@@ -88,8 +88,18 @@ class Training:
         if experience.compile:
             self.net.backbone.compile()  # how it is called, not what it is: names in the checkpoint stay
         self._step = building.build_step(experiment, self.net, self.world, images)
+        self._test_transform = build_transform(experiment.transform.test)
+        # one of its own: its numbers go to the device, the loader's processes have no part in that
+        of_test = build_transform(experiment.transform.test).normalised
+        self._test_forward = replace(self._step.forward, normalise=of_test)
         checks.check_warm_up(experiment, self.net)
         checks.check_schedules(experiment, self._step.optimization.parts, len(self._loader))
+
+    @property
+    def _workers(self) -> int:
+        """Loader processes: no more than this training has cores."""
+        experience = self.experiment.experience
+        return min(experience.num_workers, experience.num_threads or experience.num_workers)
 
     @property
     def done(self) -> bool:
@@ -164,12 +174,12 @@ class Training:
         with torch.inference_mode():
             for batch, _, _ in eval_batches(
                 own,
-                build_transform(self.experiment.transform.test),
+                self._test_transform,
                 experience.eval_bs,
-                workers=experience.num_workers,
+                workers=self._workers,
                 pin_memory=experience.pin_memory and self.device.type == "cuda",
             ):
-                rows.append(self._step.forward(batch).float())
+                rows.append(self._test_forward(batch).float())
                 self._progress("embed", min((len(rows) - 1) * experience.eval_bs, len(own)), len(own))
         embeddings = self.world.gather(torch.cat(rows))
         if not torch.isfinite(embeddings).all():

@@ -80,13 +80,15 @@ SOP = {
         "kwargs": {"batch_size": 128, "samples_per_class": 4, "batches_per_super_pair": 10, "nb_categories": 2},
     },
     "on_bad_image": "error",
+    "cache": None,
     "ks": MANY_KS,
 }
-CUB = {"name": "cub", "sampler": PER_CLASS, "on_bad_image": "error", "ks": FEW_KS}
+CUB = {"name": "cub", "sampler": PER_CLASS, "on_bad_image": "error", "cache": None, "ks": FEW_KS}
 INATURALIST = {
     "name": "inaturalist",
     "sampler": {"name": "MPerClassSampler", "kwargs": {"batch_size": 384, "samples_per_class": 4}},
     "on_bad_image": "error",
+    "cache": None,
     "ks": FEW_KS,
 }
 CALIBRATION = {"name": "CalibrationLoss", "weight": 1.0, "kwargs": {"pos_margin": 0.9, "neg_margin": 0.6}}

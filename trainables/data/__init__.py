@@ -1,5 +1,6 @@
 """Data sets, their splits, and how batches are made of them."""
 
+from trainables.data.cache import Cached, short_side
 from trainables.data.cub import CUB200
 from trainables.data.datasets import RetrievalDataset, data_root, image_sets
 from trainables.data.emoji import Emoji
@@ -26,6 +27,7 @@ __all__ = [
     "BadImage",
     "BatchSampler",
     "BatchTransform",
+    "Cached",
     "ClassFolders",
     "Emoji",
     "FileDataset",
@@ -54,5 +56,6 @@ __all__ = [
     "image_sets",
     "read_image",
     "same_size",
+    "short_side",
     "summary",
 ]

@@ -4,15 +4,13 @@ The work folder beside the target keeps packages and rendered vendors until the 
 """
 
 import csv
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from PIL import Image
 from trainables.data.emoji_packages import PACKAGES, Package, fetch, find_npm
 from trainables.data.emoji_rendering import SIZE, near_copies, render
 from trainables.data.emoji_selection import Drawing, Vendor, read_vendor, select
+from trainables.data.locks import alone
 
 Progress = Callable[[str, int, int], None]
 FORMAT = 1
@@ -34,7 +33,7 @@ def build(target: Path, progress: Progress, packages: Sequence[Package] = PACKAG
     find_npm()  # refuse before anything is created
     target.parent.mkdir(parents=True, exist_ok=True)
     work = target.with_name(f".{target.name}.work")
-    with _alone(target.with_name(f".{target.name}.lock")):
+    with alone(target.with_name(f".{target.name}.lock")):
         if (target / "meta.json").is_file():
             return
         assert not target.exists(), "the caller has looked: what is there is not ours to replace"
@@ -47,13 +46,6 @@ def build(target: Path, progress: Progress, packages: Sequence[Package] = PACKAG
         drawings, pictures = _kept(_rendered(vendors, work, progress))
         _write(target, work, drawings, pictures, folders, packages)
         shutil.rmtree(work)
-
-
-@contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _rendered(vendors: dict[str, Vendor], work: Path, progress: Progress) -> list[tuple[Drawing, np.ndarray | None]]:

@@ -117,6 +117,11 @@ class FileImages:
         """The path as the manifest gives it."""
         return os.fsdecode(bytes(self._paths[row]))
 
+    @property
+    def listing(self) -> bytes:
+        """Every path as the manifest gives it, in one piece."""
+        return self._paths.tobytes()
+
     def path(self, row: int) -> Path:
         return Path(self._joined(row))
 

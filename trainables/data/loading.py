@@ -2,9 +2,7 @@
 not on who loads it, nor on how a batch is shared among processes."""
 
 import os
-import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -13,17 +11,18 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from trainables.data.samplers import BatchSampler
+from trainables.data.sources import ArrayImages
 from trainables.data.splits import LabelledImages
 from trainables.data.transforms import TO_FLOAT, BatchTransform, build_transform
 from trainables.errors import UserError
 
-Batch = tuple[Tensor, Tensor, Tensor]  # images (B, 3, H, W) float32, labels (B,), positions (B,)
+Batch = tuple[Tensor, Tensor, Tensor]  # images (B, 3, H, W) uint8, labels (B,), positions (B,)
 Item = tuple[Sequence[int], Sequence[int]]  # a seed and a position for each image
 THUMBNAIL = 32
 
 
 class BatchedImages(Dataset[Batch | UserError]):
-    """(seeds, positions) -> a transformed batch; the global generators are left as they were.
+    """(seeds, positions) -> a batch through the geometry; torch's global generator is left as it was.
 
     A user's mistake (an image that cannot be decoded) is given back, not raised: raised in a worker process, it would
     arrive wrapped in that process's traceback.
@@ -36,21 +35,31 @@ class BatchedImages(Dataset[Batch | UserError]):
         seeds, positions = item
         rows = self._images.rows[list(positions)]
         try:
-            with _generators_kept():
-                shaped = [self._shaped(seed, int(row)) for seed, row in zip(seeds, rows, strict=True)]
-            pixels = self._transform.batch(shaped)
+            pixels = self._pixels(seeds, rows)
         except UserError as error:
             return error
         labels = torch.as_tensor(self._images.labels[list(positions)])
         return pixels, labels, torch.as_tensor(list(positions))
 
-    def _shaped(self, seed: int, row: int) -> Tensor:
-        _seed(seed)
+    def _pixels(self, seeds: Sequence[int], rows: np.ndarray) -> Tensor:
+        source = self._images.source
+        if isinstance(source, ArrayImages) and self._transform.fixed:
+            return self._transform.shaped(source.batch(rows)).contiguous()
+        generator, before = torch.default_generator, torch.get_rng_state()
+        try:
+            return self._transform.batch(
+                [self._shaped(generator, seed, int(row)) for seed, row in zip(seeds, rows, strict=True)]
+            )
+        finally:
+            generator.set_state(before)
+
+    def _shaped(self, generator: torch.Generator, seed: int, row: int) -> Tensor:
+        generator.manual_seed(seed)  # the only one that the geometry draws from
         return self._transform.shaped(self._images.source[row])
 
 
 class TrainLoader:
-    """`epoch(n)` gives the sampler's next epoch in transformed batches; worker processes live from epoch to epoch.
+    """`epoch(n)` gives the sampler's next epoch in batches of bytes; worker processes live from epoch to epoch.
 
     The labels of a batch are `images.class_numbers`, 0 to C-1: losses with a proxy for each class count from 0.
     share: batch size -> the part of each batch that is loaded here, where several processes share one batch.
@@ -95,7 +104,7 @@ def eval_batches(
     workers: int = 0,
     pin_memory: bool = False,
 ) -> Iterator[Batch]:
-    """Every image once, in order."""
+    """Every image once, in order; the pixels are still to be normalised."""
     parts = [range(start, min(start + batch_size, len(images))) for start in range(0, len(images), batch_size)]
     items = [([0] * len(part), part) for part in parts]
     yield from _raising(_loader(BatchedImages(images, transform), items, images, workers, pin_memory))
@@ -107,7 +116,7 @@ def same_size(images: LabelledImages) -> np.ndarray:
         return np.stack([images.source[int(row)].permute(1, 2, 0).numpy() for row in images.rows])
     small = build_transform({"Resize": {"size": [THUMBNAIL, THUMBNAIL]}, TO_FLOAT: None})
     batches = eval_batches(images, small, 256, workers=cores())
-    return np.concatenate([(pixels * 255).round().byte().permute(0, 2, 3, 1).numpy() for pixels, _, _ in batches])
+    return np.concatenate([pixels.permute(0, 2, 3, 1).numpy() for pixels, _, _ in batches])
 
 
 class _EpochPlan:
@@ -157,20 +166,3 @@ def _one_thread(worker: int) -> None:
 def cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _seed(seed: int) -> None:
-    torch.default_generator.manual_seed(seed)
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-
-
-@contextmanager
-def _generators_kept() -> Iterator[None]:
-    states = torch.get_rng_state(), random.getstate(), np.random.get_state()
-    try:
-        yield
-    finally:
-        torch.set_rng_state(states[0])
-        random.setstate(states[1])
-        np.random.set_state(states[2])

@@ -27,6 +27,10 @@ class ArrayImages:
         # the copy is writable memory of this process, the map is neither
         return torch.from_numpy(np.array(self.pixels[row])).permute(2, 0, 1)
 
+    def batch(self, rows: np.ndarray) -> Tensor:
+        """(B, 3, H, W) uint8."""
+        return torch.from_numpy(self.pixels[rows]).permute(0, 3, 1, 2)
+
     def __getstate__(self) -> dict[str, Path]:
         return {"path": self.path}
 

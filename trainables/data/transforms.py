@@ -1,4 +1,4 @@
-"""Transforms of a configuration -> torchvision v2 on uint8, and one normalisation a batch."""
+"""Transforms of a configuration -> torchvision v2's on uint8, and one normalisation a batch where the network is."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -6,26 +6,24 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchvision.transforms import v2
 
+from trainables.data import geometry
+from trainables.data.geometry import STEPS
 from trainables.errors import UserError, first_line, unknown
 
-GEOMETRY: dict[str, type[v2.Transform]] = {
-    "Resize": v2.Resize,
-    "RandomResizedCrop": v2.RandomResizedCrop,
-    "RandomHorizontalFlip": v2.RandomHorizontalFlip,
-    "CenterCrop": v2.CenterCrop,
-}
 TO_FLOAT = "ToTensor"
 NORMALIZE = "Normalize"
 UNEQUAL = "end it with CenterCrop, RandomResizedCrop, or a Resize to [height, width]"
 
 
 class BatchTransform:
-    """uint8 images (3, H, W) of any sizes -> one float32 batch (B, 3, h, w)."""
+    """uint8 images (3, H, W) of any sizes -> one uint8 batch (B, 3, h, w); that, on any device -> the network's input.
 
-    def __init__(self, geometry: Sequence[v2.Transform], mean: Sequence[float], std: Sequence[float]) -> None:
-        self._geometry = list(geometry)
+    A batch travels as bytes, a quarter of what it is as numbers.
+    """
+
+    def __init__(self, steps: Sequence[geometry.Step], mean: Sequence[float], std: Sequence[float]) -> None:
+        self.steps = tuple(steps)
         self._scale = 1.0 / (255.0 * torch.tensor(std)).view(1, 3, 1, 1)
         self._shift = -(torch.tensor(mean) / torch.tensor(std)).view(1, 3, 1, 1)
 
@@ -33,32 +31,46 @@ class BatchTransform:
     def equal_sizes(self) -> bool:
         """Whether images of any sizes leave in one size."""
         return any(
-            isinstance(step, v2.RandomResizedCrop | v2.CenterCrop)
-            or (isinstance(step, v2.Resize) and step.size is not None and len(step.size) == 2)
-            for step in self._geometry
+            isinstance(step, geometry.RandomResizedCrop | geometry.CenterCrop)
+            or (isinstance(step, geometry.Resize) and step.step.size is not None and len(step.step.size) == 2)
+            for step in self.steps
         )
 
+    @property
+    def fixed(self) -> bool:
+        """Whether nothing in it is random: images of one size may go through it together."""
+        return all(isinstance(step, geometry.Resize | geometry.CenterCrop) for step in self.steps)
+
     def __call__(self, images: Sequence[Tensor]) -> Tensor:
-        return self.batch([self.shaped(image) for image in images])
+        return self.normalised(self.batch([self.shaped(image) for image in images]))
+
+    def shaped(self, image: Tensor) -> Tensor:
+        """One image (3, H, W) through the geometry, from torch's global generator where it is random.
+
+        (B, 3, H, W) too where it is `fixed`.
+        """
+        for step in self.steps:
+            image = step(image)
+        return image
 
     def batch(self, shaped: Sequence[Tensor]) -> Tensor:
-        """Images (3, h, w) that went through the geometry -> the normalised batch. UserError for unequal sizes."""
+        """Images (3, h, w) that went through the geometry -> (B, 3, h, w) uint8. UserError for unequal sizes."""
         sizes = sorted({(image.shape[2], image.shape[1]) for image in shaped})
         if len(sizes) > 1:
             (left, top), (right, bottom) = sizes[0], sizes[-1]
             raise UserError(f"transform leaves images of {left} x {top} and {right} x {bottom} in one batch: {UNEQUAL}")
-        return torch.addcmul(self._shift, torch.stack(list(shaped)).float(), self._scale)
+        return torch.stack(list(shaped))
 
-    def shaped(self, image: Tensor) -> Tensor:
-        """One image (3, H, W) through the geometry, from the global generators where it is random."""
-        for step in self._geometry:
-            image = step(image)
-        return image
+    def normalised(self, batch: Tensor) -> Tensor:
+        """(B, 3, h, w) uint8 -> float32 on the same device, in one operation."""
+        if self._scale.device != batch.device:
+            self._scale, self._shift = self._scale.to(batch.device), self._shift.to(batch.device)
+        return torch.addcmul(self._shift, batch, self._scale)
 
 
 def build_transform(steps: Mapping[str, Mapping[str, Any] | None]) -> BatchTransform:
     """Geometric steps in their order, then ToTensor and Normalize; UserError for anything else."""
-    known = [*GEOMETRY, TO_FLOAT, NORMALIZE]
+    known = [*STEPS, TO_FLOAT, NORMALIZE]
     names = list(steps)
     for name in names:
         if name not in known:
@@ -71,11 +83,12 @@ def build_transform(steps: Mapping[str, Mapping[str, Any] | None]) -> BatchTrans
         raise unknown(f"setting of {NORMALIZE}", next(iter(set(normal) - {"mean", "std"})), ["mean", "std"])
     if min(std) <= 0:
         raise UserError(f"{NORMALIZE}: std must be above 0, not {std}")
-    return BatchTransform([_step(name, steps[name] or {}) for name in names if name in GEOMETRY], mean, std)
+    return BatchTransform([_step(name, steps[name] or {}) for name in names if name in STEPS], mean, std)
 
 
-def _step(name: str, kwargs: Mapping[str, Any]) -> v2.Transform:
-    known = list(inspect.signature(GEOMETRY[name]).parameters)
+def _step(name: str, kwargs: Mapping[str, Any]) -> geometry.Step:
+    of_v2, plain = STEPS[name]
+    known = list(inspect.signature(of_v2).parameters)
     for key in kwargs:
         if key not in known:
             raise unknown(f"setting of {name}", key, known)
@@ -84,7 +97,7 @@ def _step(name: str, kwargs: Mapping[str, Any]) -> v2.Transform:
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
             raise UserError(f"{name}: size must be a whole number of pixels above 0, not {sizes!r}")
     try:
-        return GEOMETRY[name](**kwargs)
+        return plain(of_v2(**kwargs))
     except (TypeError, ValueError) as error:
         raise UserError(f"{name}: {first_line(error)}") from None
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from trainables.data.cache import Cached
 from trainables.data.datasets import Progress, RetrievalDataset, data_root, image_sets
 from trainables.data.files import BadImage, FileImages
 from trainables.data.listing import FileDataset
@@ -159,6 +160,8 @@ class Skipping:
 
 def summary(dataset: RetrievalDataset) -> list[str]:
     """What is there, a line a set of images, next to what the complete data set has; and what was left out."""
+    cached = dataset.summary() if isinstance(dataset, Cached) else None
+    dataset = dataset.dataset if isinstance(dataset, Cached) else dataset
     whole = dataset.dataset if isinstance(dataset, Skipping) else dataset
     official = whole.official if isinstance(whole, FileDataset) else {}
     lines = []
@@ -178,7 +181,7 @@ def summary(dataset: RetrievalDataset) -> list[str]:
             if bad:
                 first, count = _told(bad[0]), len(bad)
                 lines.append(f"left out of the {name} images: {count:,} that cannot be decoded, such as {first}")
-    return lines
+    return lines if cached is None else [*lines, cached]
 
 
 def _told(error: UserError) -> str:

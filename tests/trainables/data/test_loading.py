@@ -1,6 +1,7 @@
 """Loading and transforms: the same batches whoever loads them, equal to torchvision's own steps."""
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from torchvision.transforms import v2
 from trainables.data import (
     ArrayImages,
     Emoji,
+    ImageSource,
     LabelledImages,
     MPerClassSampler,
     TrainLoader,
@@ -33,6 +35,21 @@ class Slow(ArrayImages):
     """As if it had to be decoded: may be loaded by workers."""
 
     in_memory = False
+
+
+class Single:
+    """Gives one image at a time."""
+
+    in_memory = True
+
+    def __init__(self, source: ImageSource) -> None:
+        self._source = source
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, row: int) -> torch.Tensor:
+        return self._source[row]
 
 
 def images(root: Path, kind: type[ArrayImages]) -> LabelledImages:
@@ -67,10 +84,12 @@ def test_the_global_generators_are_left_alone(tiny_emoji: Path) -> None:
 
 def test_evaluation_batches_are_every_image_in_order(tiny_emoji: Path) -> None:
     found = images(tiny_emoji, ArrayImages)
-    batches = list(eval_batches(found, build_transform(TEST), 32))
+    transform = build_transform(TEST)
+    batches = list(eval_batches(found, transform, 32))
     assert torch.equal(torch.cat([batch[2] for batch in batches]), torch.arange(len(found)))
     assert torch.equal(torch.cat([batch[1] for batch in batches]), torch.as_tensor(found.labels))
-    pixels = torch.cat([batch[0] for batch in batches])
+    assert all(batch[0].dtype == torch.uint8 for batch in batches)
+    pixels = transform.normalised(torch.cat([batch[0] for batch in batches]))
     slow = v2.Compose(
         [
             v2.Resize(32),
@@ -81,6 +100,21 @@ def test_evaluation_batches_are_every_image_in_order(tiny_emoji: Path) -> None:
     )
     expected = torch.stack([slow(found.source[int(row)]) for row in found.rows])
     assert torch.allclose(pixels, expected, atol=1e-5)
+
+
+def test_the_normalisation_is_the_sum_that_it_always_was() -> None:
+    batch = torch.randint(0, 256, (5, 3, 17, 9), dtype=torch.uint8)
+    mean, std = (torch.tensor(TRAIN["Normalize"][key]).view(1, 3, 1, 1) for key in ("mean", "std"))  # type: ignore[index]
+    expected = torch.addcmul(-(mean / std), batch.float(), 1.0 / (255.0 * std))
+    assert torch.equal(build_transform(TRAIN).normalised(batch), expected)
+
+
+def test_fixed_steps_take_a_batch_as_they_take_its_images(tiny_emoji: Path) -> None:
+    together, alone = images(tiny_emoji, ArrayImages), images(tiny_emoji, ArrayImages)
+    alone = replace(alone, source=Single(alone.source))
+    transform = build_transform({"Resize": {"size": 40}, "CenterCrop": {"size": 28}, "ToTensor": None})
+    for one, other in zip(eval_batches(together, transform, 32), eval_batches(alone, transform, 32), strict=True):
+        assert torch.equal(one[0], other[0]) and one[0].is_contiguous()
 
 
 def test_a_source_travels_as_its_path(tiny_emoji: Path) -> None:

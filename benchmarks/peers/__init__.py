@@ -1,0 +1,1 @@
+"""What others do, written as they write it: never slower than it need be."""
