@@ -3,8 +3,9 @@
     python -m benchmarks.losses [--full]
 
 512 dimensions, four images a class, random directions: as an untrained network's, where no comparison is far enough to
-be left out. Two threads; those that wait for another sleep (OMP_WAIT_POLICY=PASSIVE). The limit is `embeddings @ embeddings.T` and its backward pass to the embeddings (three
-products of B x B x 512 in all; against a memory that has no gradient, two).
+be left out. Two threads; those that wait for another sleep (OMP_WAIT_POLICY=PASSIVE). The limit is
+`embeddings @ embeddings.T` and its backward pass to the embeddings (three products of B x B x 512 in all; against a
+memory that has no gradient, two).
 """
 
 import sys
