@@ -1,16 +1,18 @@
 # The whole interface for people and CI. Each target makes .venv and installs what is missing.
 SWEEP ?= search_spaces/emoji.yaml
 PORT ?= 5000
+BENCH ?= build/bench
 # The first Python between 3.11 and 3.13 on the PATH.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: help install sweep test check ui clean
+.PHONY: help install sweep test check bench bench-full ui clean
 help:
 	@echo "make sweep   an ASHA sweep of ROADMAP trainings on emoji, minutes on two cores"
 	@echo "make ui      the MLflow UI of its trials on 127.0.0.1:$(PORT)"
 	@echo "make test    all tests        make check   lint and types        make install   .venv alone"
+	@echo "make bench   every hot path beside its peers, into $(BENCH), under ten minutes; make bench-full: the large sizes too"
 
 install: .venv/.installed
 
@@ -38,6 +40,12 @@ check: .venv/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: .venv/.installed-dev
+	$(BIN)/python -m benchmarks --out $(BENCH) $(ARGS)
+
+bench-full: .venv/.installed-dev
+	$(BIN)/python -m benchmarks --full --out $(BENCH) $(ARGS)
 
 clean:
 	rm -rf .venv build *.egg-info

@@ -55,23 +55,23 @@ def _negatives_above(scores: Tensor, positive: Tensor, step: Step, beyond: bool,
 
     Conditions are floats, 0 or 1: a pass over booleans costs a CPU ten times as much.
     """
-    difference, value, linear, above = scratch
-    torch.sub(scores, positive, out=difference)
-    soft = sigma(torch.div(difference, step.tau, out=value))
+    difference, soft, linear = scratch
     if not beyond or step.is_sigmoid:
+        sigma(torch.sub(scores, positive, out=soft).div_(step.tau))
         rank = soft.sum(1)
-        soft = torch.addcmul(soft, soft, soft, value=-1, out=difference)
+        soft.addcmul_(soft, soft, value=-1)
         return _Above(rank, soft, None, soft.sum(1) / step.tau)
+    torch.sub(scores, positive, out=difference)
+    sigma(torch.div(difference, step.tau, out=soft))
+    # what is above its positive at all gets the jump; the linear piece gives it back
+    jump = step.start * torch.gt(difference, 0, out=linear).sum(1) if step.start else 0.0
     torch.gt(difference, step.delta, out=linear)
     count = linear.sum(1)
     soft.addcmul_(soft, linear, value=-1)
-    rank = soft.sum(1) + (step.offset - step.rho * step.delta - step.start) * count
-    torch.addcmul(soft, soft, soft, value=-1, out=value)
-    if step.start:
-        # what is above its positive at all gets the jump; the linear piece has given it back
-        rank += step.start * torch.gt(difference, 0, out=above).sum(1)
+    rank = soft.sum(1) + jump + (step.offset - step.rho * step.delta - step.start) * count
     rank += step.rho * functional.threshold(difference, step.delta, 0.0, inplace=True).sum(1)
-    return _Above(rank, value, linear, value.sum(1) / step.tau + step.rho * count)
+    soft.addcmul_(soft, soft, value=-1)
+    return _Above(rank, soft, linear, soft.sum(1) / step.tau + step.rho * count)
 
 
 def _precision(block: Block, step: Step, smooth_positives: bool, wanted: bool) -> tuple[Tensor, Tensor | None]:
@@ -80,11 +80,15 @@ def _precision(block: Block, step: Step, smooth_positives: bool, wanted: bool) -
     precision = torch.zeros_like(similarity[:, 0])
     gradient = torch.zeros_like(block.scores) if wanted else None
     pull = torch.zeros_like(similarity)  # (q, P) the gradient on the positives' scores
-    beyond = (block.scores.amax(1, keepdim=True) > similarity).any(0).tolist()
+    lead = block.scores.amax(1, keepdim=True) - similarity  # (q, P) of the nearest negative, before each positive
+    beyond, clear = (lead > 0).any(0).tolist(), (lead / step.tau <= -CLAMP).all(0).tolist()
     at_least = similarity.shape[1] - torch.searchsorted(similarity.flip(1).contiguous(), similarity.contiguous())
-    scratch = torch.empty(4, *block.scores.shape, dtype=similarity.dtype, device=similarity.device)
+    scratch = torch.empty(3, *block.scores.shape, dtype=similarity.dtype, device=similarity.device)
     for p, n in enumerate(block.reach):
         own, counts = similarity[:n, p : p + 1], block.counts[:n]
+        if clear[p]:  # as for a query that is its own positive: every negative is beyond the clamp
+            precision[:n] += 1 / counts
+            continue
         above = _negatives_above(block.scores[:n], own, step, beyond[p], scratch[:, :n])
         soft = _others(similarity[:n], p, step.tau) if smooth_positives else None
         positives = at_least[:n, p].to(own.dtype) if soft is None else 1 + soft.sum(1)
