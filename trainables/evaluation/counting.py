@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 # Few: this share of a tile for each threshold of a row, above which passes over the tile are cheaper.
-FEW = 1 / 128
+FEW = 1 / 48
 # Up to this many thresholds a row, a pass over the scores for each is cheaper than sorting them.
 SORT_ABOVE = 64
 # From here it pays to drop the scores below the row's lowest threshold first.

@@ -49,11 +49,16 @@ def positive_ranks(
     the edge of a tile of scores, nor on threads or device.
     """
     assert (gallery is None) == (gallery_codes is None)
-    edge = tile or (768 if query.device.type == "cpu" else 4096)
+    edge = tile or tile_edge(query.device)
     search = _Search.sort(query, query_codes, gallery, gallery_codes)
     if gallery is None and search.padded_size(edge) <= KEPT:
         return _symmetric(search, edge)
     return _by_rows(search, edge)
+
+
+def tile_edge(device: torch.device) -> int:
+    """On a CPU a tile of scores stays near the core; a GPU wants large products."""
+    return 768 if device.type == "cpu" else 4096
 
 
 @dataclass(frozen=True)
