@@ -4,6 +4,8 @@ A tile is walked in one of two ways, with the same counts. Where few scores reac
 those are found and each looks up how many thresholds it reaches. Where many do, every threshold passes over the tile.
 """
 
+import threading
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -18,6 +20,24 @@ _SELECT_ABOVE = 8
 _GATHERED = 2**21
 
 
+class Tally:
+    """The counts (a, P) int32 of a block of rows, tile after tile, from any thread: sums, so the order is free."""
+
+    def __init__(self, exact: Tensor) -> None:
+        """exact (a, P) float64 thresholds, rising, padded with +inf."""
+        self.exact = exact
+        self.counts = torch.zeros(exact.shape, dtype=torch.int32, device=exact.device)
+        self._adding = threading.Lock()
+
+    def add(self, scores: Tensor, rows: Tensor, columns: Tensor) -> None:
+        """A tile more, as of `counts_against`."""
+        if not self.exact.shape[1]:
+            return
+        found = counts_against(scores, self.exact, rows, columns)
+        with self._adding:
+            self.counts += found
+
+
 def counts_against(scores: Tensor, exact: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """(a, P) int32: for each threshold, the columns whose exact score is at least as large.
 
@@ -28,10 +48,11 @@ def counts_against(scores: Tensor, exact: Tensor, rows: Tensor, columns: Tensor)
         return torch.zeros(exact.shape, dtype=torch.int32, device=exact.device)
     margin = rounding_bound(rows.shape[1])
     low = (exact - margin).float()
-    places = _reaching(scores, low[:, 0])
-    if len(places) <= FEW * scores.numel() * min(exact.shape[1], SORT_ABOVE):
-        return _count_few(scores, places, low, exact, rows, columns)
-    return _count_many(scores, low, exact, rows, columns)
+    turned = not scores.is_contiguous()
+    places = _places(scores.T, low[None, :, 0]) if turned else _places(scores, low[:, :1])
+    few = len(places) <= FEW * scores.numel() * min(exact.shape[1], SORT_ABOVE)
+    counts = _count_few(scores, places, low, exact, rows, columns) if few else None
+    return _count_many(scores, low, exact, rows, columns) if counts is None else counts
 
 
 def rounding_bound(dim: int) -> float:
@@ -43,17 +64,18 @@ def rounding_bound(dim: int) -> float:
     return (dim + 4) * 2.0**-24 * 1.01
 
 
-def _reaching(scores: Tensor, floor: Tensor) -> Tensor:
-    """The places in memory, in a tile as it lies, of the scores that are at least their row's floor (a,)."""
-    turned = not scores.is_contiguous()
-    lying, floor = (scores.T, floor[None, :]) if turned else (scores, floor[:, None])
+def _places(scores: Tensor, low: Tensor) -> Tensor:
+    """(n,) int32: the places in memory of the scores that are at least `low`; scores are contiguous."""
     if scores.device.type != "cpu":
-        return (lying >= floor).flatten().nonzero().flatten()
+        return (scores >= low).flatten().nonzero().flatten().int()
     # Several times faster than torch on one thread, both the comparison into bytes and the search.
-    return torch.from_numpy(np.flatnonzero(lying.numpy() >= floor.numpy()))
+    return torch.from_numpy(np.flatnonzero(scores.numpy() >= low.numpy())).int()
 
 
-def _count_few(scores: Tensor, places: Tensor, low: Tensor, exact: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+def _count_few(
+    scores: Tensor, places: Tensor, low: Tensor, exact: Tensor, rows: Tensor, columns: Tensor
+) -> Tensor | None:
+    """The counts of what lies at `places`; None where too much of it is near a threshold."""
     turned = not scores.is_contiguous()
     lying = scores.T if turned else scores
     first = places.div(lying.shape[1], rounding_mode="floor")
@@ -66,11 +88,11 @@ def _count_few(scores: Tensor, places: Tensor, low: Tensor, exact: Tensor, rows:
     # The thresholds rise: whoever is clear of the highest that it reaches is clear of all.
     near = (values < high.index_select(0, row * width + (reached - 1))).nonzero().flatten()
     if len(near) > scores.numel() // 64:
-        return _count_many(scores, low, exact, rows, columns)
+        return None
     for some in near.split(max(1, _GATHERED // max(rows.shape[1], width))):
         i = row[some]
         product = (rows[i].double() * columns[column[some]].double()).sum(1)
-        reached[some] = (exact[i] <= product[:, None]).sum(1)
+        reached[some] = (exact[i] <= product[:, None]).sum(1, dtype=torch.int32)
     found = torch.bincount(row * (width + 1) + reached, minlength=len(scores) * (width + 1))
     at_least = found.view(-1, width + 1).flip(1).cumsum(1).flip(1)
     return at_least[:, 1:].int()
@@ -82,11 +104,10 @@ def _search(low: Tensor, row: Tensor, values: Tensor) -> Tensor:
     width = 2**steps - 1
     padded = torch.full((len(low), width), torch.inf, device=low.device)
     padded[:, : low.shape[1]] = low
-    start, flat = row * width, padded.view(-1)
-    at = start.clone()
+    flat, at = padded.view(-1), row * width
     for step in (2**power for power in reversed(range(steps))):
-        at += (flat.index_select(0, at + (step - 1)) <= values) * step
-    return at - start
+        at.add_(flat[step - 1 :].index_select(0, at) <= values, alpha=step)
+    return at.sub_(row, alpha=width)
 
 
 def _count_many(scores: Tensor, low: Tensor, exact: Tensor, rows: Tensor, columns: Tensor) -> Tensor:

@@ -7,7 +7,6 @@ by more than its error bound; what is nearer is compared in float64, exact on th
 """
 
 import itertools
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -17,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .counting import counts_against
+from .counting import Tally
 from .precision import Shape, full_float32
 from .threads import for_each
 
@@ -156,27 +155,22 @@ class _Search:
 def _symmetric(search: _Search, edge: int) -> Iterator[Ranks]:
     """Each tile of the product serves its rows and, turned, its columns: half the products."""
     tiles = list(_slices(len(search.query), edge))
-    exact = [search.thresholds(rows) for rows in tiles]
-    counts = [torch.zeros(part.shape, dtype=torch.int32, device=part.device) for part in exact]
-    adding = threading.Lock()
+    tallies = [Tally(search.thresholds(rows)) for rows in tiles]
 
     def count(pair: tuple[int, int]) -> None:
         i, j = pair
-        rows, columns = tiles[i], tiles[j]
-        scores = search.scores(rows, columns)
-        found = [(i, counts_against(scores, exact[i], search.query[rows], search.query[columns]))]
+        rows, columns = search.query[tiles[i]], search.query[tiles[j]]
+        scores = search.scores(tiles[i], tiles[j])
+        tallies[i].add(scores, rows, columns)
         if i != j:
-            found.append((j, counts_against(scores.T, exact[j], search.query[columns], search.query[rows])))
-        with adding:
-            for place, against in found:
-                counts[place] += against
+            tallies[j].add(scores.T, columns, rows)
 
     # The classes grow: where the later tile has no positive, the earlier has none.
-    pairs = [(i, j) for i in range(len(tiles)) for j in range(i, len(tiles)) if exact[j].shape[1]]
+    pairs = [(i, j) for i in range(len(tiles)) for j in range(i, len(tiles)) if tallies[j].exact.shape[1]]
     with full_float32(search.query.device, (search.shape(tiles[i], tiles[j]) for i, j in pairs)):
         for_each(count, pairs, search.query.device)
-    for rows, against in zip(tiles, counts, strict=True):
-        yield from _ranks(search, rows, against)
+    for rows, tally in zip(tiles, tallies, strict=True):
+        yield from _ranks(search, rows, tally.counts)
 
 
 def _by_rows(search: _Search, edge: int) -> Iterator[Ranks]:
@@ -194,18 +188,15 @@ def _by_rows(search: _Search, edge: int) -> Iterator[Ranks]:
 
 def _row_counts(search: _Search, rows: slice, exact: Tensor, edge: int) -> Tensor:
     """(a, P) int32: how many of the gallery's other classes reach each threshold of the rows."""
-    counts = torch.zeros(exact.shape, dtype=torch.int32, device=exact.device)
-    adding = threading.Lock()
+    tally = Tally(exact)
 
     def count(columns: slice) -> None:
-        found = counts_against(search.scores(rows, columns), exact, search.query[rows], search.gallery[columns])
-        with adding:
-            counts.add_(found)
+        tally.add(search.scores(rows, columns), search.query[rows], search.gallery[columns])
 
     strips = list(_slices(len(search.gallery), edge * max(1, edge // _length(rows))))
     with full_float32(search.query.device, (search.shape(rows, columns) for columns in strips)):
         for_each(count, strips, search.query.device)
-    return counts
+    return tally.counts
 
 
 def _ranks(search: _Search, rows: slice, against: Tensor) -> Iterator[Ranks]:
