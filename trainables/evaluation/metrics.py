@@ -65,11 +65,14 @@ def per_query_metrics(
         labels.append(("gallery", gallery_labels, len(others)))
     codes, *rest = class_codes(labels)
     values: dict[str, NDArray[np.float64]] = {}
-    for block in positive_ranks(rows, codes, others, rest[0] if rest else None, tile):
+    blocks = positive_ranks(rows, codes, others, rest[0] if rest else None, tile)
+    count = len(rows)
+    del rows, others  # the search has sorted copies
+    for block in blocks:
         for name, value in rank_metrics(block.ranks, block.positives, counted, full_ranking).items():
-            values.setdefault(name, np.full(len(rows), np.nan))[block.queries] = value.cpu().numpy()
+            values.setdefault(name, np.full(count, np.nan))[block.queries] = value.cpu().numpy()
     if not values:
-        raise UserError(f"none of the {len(rows)} queries has a positive: no other image has its label")
+        raise UserError(f"none of the {count} queries has a positive: no other image has its label")
     return values
 
 

@@ -40,7 +40,7 @@ def _index(rows: NDArray[np.float32], queries: int, found: int) -> Any:
 
     index: Any = faiss.IndexFlatIP(rows.shape[1])
     index.add(rows)  # before a split: a clone takes its share of the rows along
-    gpus = neighbour_gpus(queries, *rows.shape, found)
+    gpus = neighbour_gpus(queries, len(rows), rows.shape[1], found)
     if gpus == 1:
         return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
     if gpus > 1:
