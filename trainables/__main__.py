@@ -84,7 +84,7 @@ def look_ahead(overrides: Sequence[str]) -> int:
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
-    """Prints the metrics of a checkpoint, a line each, or as JSON."""
+    """Prints the metrics of a checkpoint with their 95 % intervals over the queries, a line each, or as JSON."""
     from trainables import commands
     from trainables.console import Bars
 
@@ -93,11 +93,12 @@ def evaluate(arguments: argparse.Namespace) -> int:
             arguments.checkpoint.expanduser(), arguments.split, arguments.overrides, bars, arguments.reference
         )
     if arguments.json:
-        print(json.dumps(found, indent=2))
+        print(json.dumps({split: evaluated._asdict() for split, evaluated in found.items()}, indent=2))
         return 0
-    for split, metrics in found.items():
+    for split, (metrics, intervals) in found.items():
         for name, value in metrics.items():
-            print(f"{split}/{name}  {value:.0f}" if name.startswith("num_") else f"{split}/{name}  {value:.4f}")
+            sure = "  [{:.4f}, {:.4f}]".format(*intervals[name]) if name in intervals else ""
+            print(f"{split}/{name}  {value:.0f}" if name.startswith("num_") else f"{split}/{name}  {value:.4f}{sure}")
     return 0
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -12,6 +12,7 @@ from trainables.composition import compose, from_values
 from trainables.console import Bars
 from trainables.data import LabelledImages, RetrievalSplit
 from trainables.errors import UserError, unknown
+from trainables.evaluation import bootstrap_intervals, chosen_engine, metric_means
 from trainables.experiment import Experiment
 from trainables.reference_checkpoint import read_reference
 from trainables.splitting import train_and_validation
@@ -58,10 +59,17 @@ def look_ahead(overrides: Sequence[str]) -> Iterator[str]:
             yield _counted(f"{split.name} gallery", split.gallery)
 
 
+class Evaluated(NamedTuple):
+    """Of one split: metric -> its mean over the queries, and the 95 % interval of that mean (landmarks: none)."""
+
+    metrics: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+
+
 def evaluate(
     path: Path, split: str, overrides: Sequence[str], bars: Bars, reference: bool = False
-) -> dict[str, dict[str, float]]:
-    """{split: metrics} of the network in a checkpoint.
+) -> dict[str, Evaluated]:
+    """What the network in a checkpoint reaches, by split.
 
     split: "train", "val", "test" (each test split of the data set), or the name of one of those. overrides: of
     CHANGEABLE; for a checkpoint of the reference's code, its whole training. UserError: no checkpoint, no such split.
@@ -78,9 +86,19 @@ def evaluate(
             read_reference(path, training.net)
         else:
             training.load_network(path)
-        return {one.name: training.evaluate(one) for one in _named(training, split)}
+        return {one.name: _evaluated(training, one, bars) for one in _named(training, split)}
     finally:
         training.close()
+
+
+def _evaluated(training: Training, split: RetrievalSplit, bars: Bars) -> Evaluated:
+    if split.ground_truth is not None:
+        return Evaluated(training.evaluate(split), {})
+    gallery = split.query if split.gallery is None else split.gallery
+    engine = chosen_engine(len(split.query), len(gallery), training.net.embed_dim, device=training.device)
+    bars.line(f"{split.name}: {len(split.query):,} queries against {len(gallery):,} images; {engine}")
+    values = training.by_query(split)
+    return Evaluated(metric_means(values), bootstrap_intervals(values))
 
 
 def _without_downloads(experiment: Experiment) -> Experiment:

@@ -26,7 +26,7 @@ from trainables.data import (
 from trainables.difference import difference
 from trainables.distributed import World
 from trainables.errors import UserError, unknown
-from trainables.evaluation import landmark_metrics, retrieval_metrics
+from trainables.evaluation import landmark_metrics, metric_means, per_query_metrics
 from trainables.experiment import Experiment
 from trainables.splitting import train_and_validation
 from trainables.steps import Diverged
@@ -139,14 +139,23 @@ class Training:
 
     def evaluate(self, split: RetrievalSplit) -> dict[str, float]:
         """The retrieval metrics of the network as it is now on one split."""
-        query = self.embed(split.query)
-        gallery = None if split.gallery is None else self.embed(split.gallery)
-        return self.world.from_leader(lambda: self._measured(split, query, gallery))
+        embeddings = self._both(split)
+        return self.world.from_leader(lambda: self._measured(split, *embeddings))
+
+    def by_query(self, split: RetrievalSplit) -> dict[str, np.ndarray]:
+        """The same metrics by query, (N,) each, NaN where a query has no positive. Not of landmarks."""
+        return self._by_query(split, *self._both(split))
+
+    def _both(self, split: RetrievalSplit) -> tuple[Tensor, Tensor | None]:
+        return self.embed(split.query), None if split.gallery is None else self.embed(split.gallery)
 
     def _measured(self, split: RetrievalSplit, query: Tensor, gallery: Tensor | None) -> dict[str, float]:
         if split.ground_truth is not None and gallery is not None:
             return landmark_metrics(query, gallery, split.ground_truth)
-        return retrieval_metrics(
+        return metric_means(self._by_query(split, query, gallery))
+
+    def _by_query(self, split: RetrievalSplit, query: Tensor, gallery: Tensor | None) -> dict[str, np.ndarray]:
+        return per_query_metrics(
             query,
             torch.as_tensor(split.query.labels),
             gallery,

@@ -1,13 +1,18 @@
 """How good embeddings are at retrieval: exact metrics, neighbour lists and the raw-pixel floor."""
 
+from .engine import chosen_engine
+from .intervals import bootstrap_intervals
 from .landmarks import landmark_metrics, per_query_landmarks
-from .metrics import metric_names, per_query_metrics, retrieval_metrics
+from .metrics import metric_means, metric_names, per_query_metrics, retrieval_metrics
 from .neighbours import nearest_neighbours
 from .pixels import pixel_embeddings
 from .ranks import positive_ranks
 
 __all__ = [
+    "bootstrap_intervals",
+    "chosen_engine",
     "landmark_metrics",
+    "metric_means",
     "metric_names",
     "nearest_neighbours",
     "per_query_landmarks",

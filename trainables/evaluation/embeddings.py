@@ -34,10 +34,10 @@ def unit_rows(embeddings: Embeddings, name: str = "query") -> Tensor:
     unit = torch.empty(shape, device=embeddings.device if on_gpu else "cpu")
     for start in range(0, len(unit), _ROWS):
         part = _tensor(embeddings[start : start + _ROWS]).to(unit.device).float().double()
-        if not bool(torch.isfinite(part).all()):
-            bad = int((~torch.isfinite(part)).any(1).nonzero()[0]) + start
+        length = part.norm(dim=1, keepdim=True)  # of float32 numbers: finite where they all are
+        if not bool(torch.isfinite(length).all()):
+            bad = int((~torch.isfinite(length)).nonzero()[0, 0]) + start
             raise UserError(f"{name} embeddings contain NaN or infinity, first in row {bad}")
-        length = part.norm(dim=1, keepdim=True)
         unit[start : start + _ROWS] = (part / length.where(length > 0, 1.0)).float().mul_(GRID).round_().div_(GRID)
     return unit
 

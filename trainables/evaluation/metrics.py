@@ -1,6 +1,6 @@
 """Retrieval metrics from the ranks of the positives, by query and as means."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
@@ -33,7 +33,11 @@ def retrieval_metrics(
     Equal scores count against the query: a negative that ties with a positive is ranked before it.
     Raises UserError for empty, non-finite or mismatched input, k < 1, or when no query has a positive.
     """
-    values = per_query_metrics(query, query_labels, gallery, gallery_labels, ks, full_ranking)
+    return metric_means(per_query_metrics(query, query_labels, gallery, gallery_labels, ks, full_ranking))
+
+
+def metric_means(values: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
+    """What `per_query_metrics` found -> what `retrieval_metrics` gives."""
     lone = np.isnan(values["map_at_r"])
     means = {name: float(value[~lone].mean()) for name, value in values.items()}
     return {**means, "num_queries": float(len(lone)), "num_lone_queries": float(lone.sum())}
@@ -65,11 +69,14 @@ def per_query_metrics(
         labels.append(("gallery", gallery_labels, len(others)))
     codes, *rest = class_codes(labels)
     values: dict[str, NDArray[np.float64]] = {}
-    for block in positive_ranks(rows, codes, others, rest[0] if rest else None, tile):
+    blocks = positive_ranks(rows, codes, others, rest[0] if rest else None, tile)
+    count = len(rows)
+    del rows, others  # the search has sorted copies
+    for block in blocks:
         for name, value in rank_metrics(block.ranks, block.positives, counted, full_ranking).items():
-            values.setdefault(name, np.full(len(rows), np.nan))[block.queries] = value.cpu().numpy()
+            values.setdefault(name, np.full(count, np.nan))[block.queries] = value.cpu().numpy()
     if not values:
-        raise UserError(f"none of the {len(rows)} queries has a positive: no other image has its label")
+        raise UserError(f"none of the {count} queries has a positive: no other image has its label")
     return values
 
 

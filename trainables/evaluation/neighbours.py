@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 from trainables.errors import UserError
 
 from .embeddings import Embeddings, unit_rows
-
-GPU_LIMIT = 2048
+from .engine import neighbour_gpus
 
 
 def nearest_neighbours(
@@ -18,8 +17,9 @@ def nearest_neighbours(
     """The k most similar gallery rows of every query: cosines (N, k), falling, and row numbers (N, k).
 
     query (N, D), gallery (M, D). Without a gallery the queries are searched and each is left out by its
-    index, so its duplicates stay. Where there are fewer than k others, the rest holds -inf and -1. On a GPU
-    where faiss has one (k up to 2047), else on the CPU. Raises UserError for bad embeddings or k < 1.
+    index, so its duplicates stay. Where there are fewer than k others, the rest holds -inf and -1. Searched
+    where `chosen_engine` says: GPUs that faiss has, a large gallery split over all of them, or the CPU (also where a
+    GPU cannot: above 2048 neighbours, the query counted). Raises UserError for bad embeddings or k < 1.
     """
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
         raise UserError(f"k={k!r}: the number of neighbours must be a whole number from 1")
@@ -28,20 +28,25 @@ def nearest_neighbours(
     if rows.shape[1] != others.shape[1]:
         raise UserError(f"query embeddings have {rows.shape[1]} dimensions, gallery embeddings {others.shape[1]}")
     found = min(k + (gallery is None), len(others))
-    scores, indices = _index(others, found).search(rows, found)
+    scores, indices = _index(others, len(rows), found).search(rows, found)
     if gallery is None:
         scores, indices = _without_self(scores, indices)
     missing = ((0, 0), (0, k - scores.shape[1]))
     return np.pad(scores, missing, constant_values=-np.inf), np.pad(indices, missing, constant_values=-1)
 
 
-def _index(rows: NDArray[np.float32], k: int) -> Any:
+def _index(rows: NDArray[np.float32], queries: int, found: int) -> Any:
     import faiss
 
     index: Any = faiss.IndexFlatIP(rows.shape[1])
-    if k <= GPU_LIMIT and getattr(faiss, "get_num_gpus", lambda: 0)() > 0:
-        index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
-    index.add(rows)
+    index.add(rows)  # before a split: a clone takes its share of the rows along
+    gpus = neighbour_gpus(queries, len(rows), rows.shape[1], found)
+    if gpus == 1:
+        return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
+    if gpus > 1:
+        options = faiss.GpuMultipleClonerOptions()
+        options.shard = True
+        return faiss.index_cpu_to_all_gpus(index, co=options)
     return index
 
 

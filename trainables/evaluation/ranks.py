@@ -16,8 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .counting import counts_against
-from .precision import full_float32
+from .counting import Tally
+from .precision import Shape, full_float32
+from .threads import for_each
 
 # Elements, not bytes: thresholds kept at once by the symmetric walk, and by one tile of the other.
 KEPT, HELD = 2**23, 2**20
@@ -47,11 +48,16 @@ def positive_ranks(
     the edge of a tile of scores, nor on threads or device.
     """
     assert (gallery is None) == (gallery_codes is None)
-    edge = tile or (768 if query.device.type == "cpu" else 4096)
+    edge = tile or tile_edge(query.device)
     search = _Search.sort(query, query_codes, gallery, gallery_codes)
     if gallery is None and search.padded_size(edge) <= KEPT:
         return _symmetric(search, edge)
     return _by_rows(search, edge)
+
+
+def tile_edge(device: torch.device) -> int:
+    """On a CPU a tile of scores stays near the core; a GPU wants large products."""
+    return 768 if device.type == "cpu" else 4096
 
 
 @dataclass(frozen=True)
@@ -98,10 +104,12 @@ class _Search:
     def padded_size(self, edge: int) -> int:
         return sum(_length(rows) * int(self.positives(rows)[-1]) for rows in _slices(len(self.query), edge))
 
+    def shape(self, rows: slice, columns: slice) -> Shape:
+        return _length(rows), _length(columns), self.query.shape[1]
+
     def scores(self, rows: slice, columns: slice) -> Tensor:
-        """(a, c) float32 cosines, -inf where the classes are the same."""
-        with full_float32(self.query.device):
-            scores = self.query[rows] @ self.gallery[columns].T
+        """(a, c) float32 cosines, -inf where the classes are the same. To be called inside `full_float32`."""
+        scores = self.query[rows] @ self.gallery[columns].T
         mine, theirs = self.query_codes[rows], self.gallery_codes[columns]
         if mine[-1] >= theirs[0] and theirs[-1] >= mine[0]:
             same = torch.from_numpy(mine[:, None] == theirs[None, :]).to(scores.device)
@@ -109,7 +117,7 @@ class _Search:
         return scores
 
     def thresholds(self, rows: slice) -> Tensor:
-        """(a, P) float64: the exact scores of each row's positives, falling, padded with +inf."""
+        """(a, P) float64: the exact scores of each row's positives, rising, padded with +inf."""
         width = int(self.positives(rows)[-1])
         out = self.query.new_full((_length(rows), width), torch.inf, dtype=torch.float64)
         codes, counts = np.unique(self.query_codes[rows], return_counts=True)
@@ -124,9 +132,8 @@ class _Search:
             if self.alone:
                 own = torch.arange(begin - start, begin - start + classes * asked, device=scores.device)
                 # Whole classes in a run lie one after the other here and there; a cut class comes alone.
-                scores.scatter_(1, (own % size if classes > 1 else own)[:, None], -torch.inf)
-            falling = scores.sort(dim=1, descending=True).values
-            out[here:done, : size - self.alone] = falling[:, : size - self.alone]
+                scores.scatter_(1, (own % size if classes > 1 else own)[:, None], torch.inf)
+            out[here:done, : size - self.alone] = scores.sort(dim=1).values[:, : size - self.alone]
         return out
 
     def _exact(self, begin: int, count: int, codes: NDArray[np.int64], size: int) -> Tensor:
@@ -148,18 +155,22 @@ class _Search:
 def _symmetric(search: _Search, edge: int) -> Iterator[Ranks]:
     """Each tile of the product serves its rows and, turned, its columns: half the products."""
     tiles = list(_slices(len(search.query), edge))
-    exact = [search.thresholds(rows) for rows in tiles]
-    counts = [torch.zeros(part.shape, dtype=torch.int32, device=part.device) for part in exact]
-    for i, rows in enumerate(tiles):
-        for j, columns in enumerate(tiles[i:], start=i):
-            if not (exact[i].shape[1] or exact[j].shape[1]):
-                continue
-            scores = search.scores(rows, columns)
-            counts[i] += counts_against(scores, exact[i], search.query[rows], search.query[columns])
-            if i != j:
-                counts[j] += counts_against(scores.T, exact[j], search.query[columns], search.query[rows])
-    for rows, against in zip(tiles, counts, strict=True):
-        yield from _ranks(search, rows, against)
+    tallies = [Tally(search.thresholds(rows)) for rows in tiles]
+
+    def count(pair: tuple[int, int]) -> None:
+        i, j = pair
+        rows, columns = search.query[tiles[i]], search.query[tiles[j]]
+        scores = search.scores(tiles[i], tiles[j])
+        tallies[i].add(scores, rows, columns)
+        if i != j:
+            tallies[j].add(scores.T, columns, rows)
+
+    # The classes grow: where the later tile has no positive, the earlier has none.
+    pairs = [(i, j) for i in range(len(tiles)) for j in range(i, len(tiles)) if tallies[j].exact.shape[1]]
+    with full_float32(search.query.device, (search.shape(tiles[i], tiles[j]) for i, j in pairs)):
+        for_each(count, pairs, search.query.device)
+    for rows, tally in zip(tiles, tallies, strict=True):
+        yield from _ranks(search, rows, tally.counts)
 
 
 def _by_rows(search: _Search, edge: int) -> Iterator[Ranks]:
@@ -171,24 +182,33 @@ def _by_rows(search: _Search, edge: int) -> Iterator[Ranks]:
             stop = begin + (stop - begin) // 2
         rows, begin = slice(begin, stop), stop
         exact = search.thresholds(rows)
-        if not exact.shape[1]:
-            continue
-        against = torch.zeros(exact.shape, dtype=torch.int32, device=exact.device)
-        for columns in _slices(len(search.gallery), edge * max(1, edge // _length(rows))):
-            scores = search.scores(rows, columns)
-            against += counts_against(scores, exact, search.query[rows], search.gallery[columns])
-        yield from _ranks(search, rows, against)
+        if exact.shape[1]:
+            yield from _ranks(search, rows, _row_counts(search, rows, exact, edge))
+
+
+def _row_counts(search: _Search, rows: slice, exact: Tensor, edge: int) -> Tensor:
+    """(a, P) int32: how many of the gallery's other classes reach each threshold of the rows."""
+    tally = Tally(exact)
+
+    def count(columns: slice) -> None:
+        tally.add(search.scores(rows, columns), search.query[rows], search.gallery[columns])
+
+    strips = list(_slices(len(search.gallery), edge * max(1, edge // _length(rows))))
+    with full_float32(search.query.device, (search.shape(rows, columns) for columns in strips)):
+        for_each(count, strips, search.query.device)
+    return tally.counts
 
 
 def _ranks(search: _Search, rows: slice, against: Tensor) -> Iterator[Ranks]:
-    """counts (a, P) -> rank_i = i + counts_i of the rows that have a positive."""
+    """counts (a, P), at rising thresholds -> rank_i = i + the count at the i-th highest, of rows with a positive."""
     positives = search.positives(rows)
     some = positives > 0
     if not some.any():
         return
     number = torch.from_numpy(positives[some]).to(against.device)
     place = torch.arange(1, against.shape[1] + 1, device=against.device)
-    ranks = against[torch.from_numpy(some).to(against.device)] + place
+    highest_first = (number[:, None] - place).clamp_(min=0)
+    ranks = against[torch.from_numpy(some).to(against.device)].gather(1, highest_first) + place
     yield Ranks(search.order[rows][some], number, ranks.masked_fill_(place > number[:, None], 0))
 
 

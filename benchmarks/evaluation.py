@@ -1,0 +1,232 @@
+"""Retrieval metrics beside the peers: `python -m benchmarks.evaluation`, with --full at the real sizes.
+
+Every way runs on one thread. The rows are classes with noise, about as hard as a trained network's on Stanford Online
+Products; how long a way that only sorts takes does not depend on it.
+"""
+
+import argparse
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.harness import Row, in_turn, median, peak_mib, ratio, table
+from trainables.evaluation import bootstrap_intervals, per_query_metrics, retrieval_metrics
+
+SUBJECT = "evaluation"
+KS = (1, 10, 100, 1000)
+STRIP = 768  # rows of a chunked product
+
+
+@dataclass(frozen=True)
+class Size:
+    """As many images and classes as a test set has; k: how far the reference's search looks."""
+
+    name: str
+    images: int
+    classes: int
+    largest: int  # class
+    dim: int = 512
+    k: int = 2047
+
+
+SMALL = Size("12,000 like SOP", 12_000, 2_244, 12)
+SOP = Size("SOP, 60,502", 60_502, 11_316, 12)
+INATURALIST = Size("iNaturalist, 136,093", 136_093, 2_452, 100)
+
+
+def embeddings(size: Size, seed: int = 0) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Unit rows (N, D) and their classes (N,), filled in place: no copy shows in a peak of memory."""
+    random = np.random.default_rng(seed)
+    smallest = 2
+    share = random.dirichlet(np.full(size.classes, 2.0))
+    wanted = np.minimum(smallest + share * (size.images - smallest * size.classes), size.largest)
+    sizes = wanted.astype(np.int64)
+    while (missing := size.images - int(sizes.sum())) > 0:
+        growing = np.flatnonzero(sizes < size.largest)
+        sizes[random.permutation(growing)[:missing]] += 1
+    labels = random.permutation(np.repeat(np.arange(size.classes), sizes))
+    spectrum = np.arange(1, size.dim + 1, dtype=np.float32) ** -0.5
+    centres = random.standard_normal((size.classes, size.dim), dtype=np.float32)
+    rows = np.empty((size.images, size.dim), np.float32)
+    for start in range(0, size.images, STRIP):
+        part = rows[start : start + STRIP]
+        noise = 0.4 + 1.2 * random.random((len(part), 1), dtype=np.float32)
+        random.standard_normal(out=part, dtype=np.float32)
+        part *= noise
+        part += centres[labels[start : start + STRIP]]
+        part *= spectrum
+        part /= np.linalg.norm(part, axis=1, keepdims=True)
+    return rows, labels
+
+
+def counted(rows: NDArray[np.float32], labels: NDArray[np.int64]) -> dict[str, float]:
+    """Ours, with what no list of fixed length gives: the whole AP."""
+    return retrieval_metrics(rows, labels, ks=KS, full_ranking=True)
+
+
+def faiss_then_labels(rows: NDArray[np.float32], labels: NDArray[np.int64], k: int) -> dict[str, float]:
+    """The reference's way: a flat index, k neighbours, whether their labels match."""
+    import faiss
+
+    index = faiss.IndexFlatIP(rows.shape[1])
+    index.add(rows)
+    found = index.search(rows, min(k + 1, len(rows)))[1]
+    own = found == np.arange(len(rows))[:, None]
+    own[~own.any(1), -1] = True
+    found = found[~own].reshape(len(rows), -1)
+    return listed_metrics(torch.from_numpy(labels[found] == labels[:, None]), labels)
+
+
+def product_then_topk(rows: NDArray[np.float32], labels: NDArray[np.int64], k: int) -> dict[str, float]:
+    """A strip of the product at a time, its k highest, whether their labels match."""
+    all_rows, all_labels = torch.from_numpy(rows), torch.from_numpy(labels)
+    matches = []
+    for start in range(0, len(rows), STRIP):
+        scores = all_rows[start : start + STRIP] @ all_rows.T
+        scores[torch.arange(len(scores)), start + torch.arange(len(scores))] = -torch.inf
+        found = scores.topk(min(k, len(rows) - 1), dim=1).indices
+        matches.append(all_labels[found] == all_labels[start : start + STRIP, None])
+    return listed_metrics(torch.cat(matches), labels)
+
+
+def listed_metrics(match: torch.Tensor, labels: NDArray[np.int64]) -> dict[str, float]:
+    """R@k and mAP@R of lists (N, k) that are at least as long as the largest class."""
+    positives = torch.from_numpy(np.bincount(labels)[labels] - 1)
+    match = match[positives > 0]
+    positives = positives[positives > 0]
+    head = match[:, : int(positives.max())].double()
+    place = torch.arange(1, head.shape[1] + 1)
+    precision = head.cumsum(1) / place * head * (place <= positives[:, None])
+    recalls = {f"recall_at_{k}": float(match[:, :k].any(1).double().mean()) for k in KS if k <= match.shape[1]}
+    return {**recalls, "map_at_r": float((precision.sum(1) / positives).mean())}
+
+
+def pml_calculator(rows: NDArray[np.float32], labels: NDArray[np.int64]) -> dict[str, float]:
+    """pytorch-metric-learning's AccuracyCalculator: lists as long as the largest class, so no R@1000 and no AP."""
+    from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
+
+    names = ("precision_at_1", "r_precision", "mean_average_precision_at_r")
+    calculator = AccuracyCalculator(include=names, k="max_bin_count", device=torch.device("cpu"))
+    found = calculator.get_accuracy(torch.from_numpy(rows), torch.from_numpy(labels))
+    return {"recall_at_1": found["precision_at_1"], "map_at_r": found["mean_average_precision_at_r"]}
+
+
+def product(rows: NDArray[np.float32], precision: str = "highest") -> None:
+    """The whole product alone, in tiles that are thrown away; "highest": float32 by torch's first library."""
+    all_rows = torch.from_numpy(rows)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        for start in range(0, len(rows), STRIP):
+            for first in range(0, len(rows), STRIP):
+                all_rows[start : start + STRIP] @ all_rows[first : first + STRIP].T
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def evaluated(warm: bool, name: str, images: int, classes: int, largest: int, dim: int, k: int) -> None:
+    """For `peak_mib`: rows and their metrics."""
+    one_thread()
+    size = Size(name, images, classes, largest, dim, k)
+    counted(*embeddings(Size(name, 2_000, 400, 12, dim) if warm else size))
+
+
+def one_thread() -> None:
+    import faiss
+
+    torch.set_num_threads(1)
+    faiss.omp_set_num_threads(1)
+
+
+def beside_peers(size: Size, rounds: int, warm_up: int) -> list[Row]:
+    """Against the sorting ways, and what the intervals add."""
+    rows, labels = embeddings(size)
+    found: dict[str, dict[str, float]] = {}
+
+    def keep(name: str, way: partial[dict[str, float]]) -> None:
+        found[name] = way()
+
+    ways = {
+        "ours": partial(counted, rows, labels),
+        "faiss": partial(faiss_then_labels, rows, labels, size.k),
+        "topk": partial(product_then_topk, rows, labels, max(KS)),
+        "pml": partial(pml_calculator, rows, labels),
+    }
+    values = per_query_metrics(rows, labels, ks=KS, full_ranking=True)
+    times = in_turn(
+        {
+            **{name: partial(keep, name, way) for name, way in ways.items()},
+            "product": partial(product, rows),
+            "medium product": partial(product, rows, "medium"),
+            "intervals": partial(bootstrap_intervals, values),
+        },
+        rounds,
+        warm_up,
+    )
+    ours = times["ours"]
+    apart = max(abs(found["ours"][name] - value) for name, value in found["faiss"].items())
+
+    def row(what: str, goal: float | None, measured: float, at_least: bool = True, unit: str = "x") -> Row:
+        return Row(SUBJECT, f"{size.name}: {what}", goal, measured, at_least, unit)
+
+    return [
+        row(f"CPU time, faiss flat k = {size.k} / ours, pure torch", 3, ratio(times["faiss"], ours)),
+        row("the same, the goal with a compiled kernel", 6, ratio(times["faiss"], ours)),
+        row(f"product and topk({max(KS)}) / ours", None, ratio(times["topk"], ours)),
+        row("pytorch-metric-learning, mAP@R and R@1 only / ours", None, ratio(times["pml"], ours)),
+        row("ours / the whole product", None, ratio(ours, times["product"])),
+        row("ours / the whole product at 'medium'", None, ratio(ours, times["medium product"])),
+        row("ours", None, median(ours), unit="CPU s"),
+        # They grow with the queries, the metrics with their square: the promise is for the size of SOP.
+        row(
+            "intervals of all metrics, 1,000 rounds",
+            5 if size.images >= SOP.images else None,
+            100 * ratio(times["intervals"], ours),
+            False,
+            "% of ours",
+        ),
+        row("metrics, ours less faiss's", 1e-6, apart, False, ""),
+        row("R@1 of these rows", None, found["ours"]["recall_at_1"], unit=""),
+    ]
+
+
+def beside_product(size: Size, rounds: int, warm_up: int) -> list[Row]:
+    """Against the limit alone: for sizes at which the peers take an hour."""
+    rows, labels = embeddings(size)
+    times = in_turn({"ours": partial(counted, rows, labels), "product": partial(product, rows)}, rounds, warm_up)
+    return [
+        Row(SUBJECT, f"{size.name}: ours / the whole product", 2, ratio(times["ours"], times["product"]), False),
+        Row(SUBJECT, f"{size.name}: ours", None, median(times["ours"]), unit="CPU s"),
+    ]
+
+
+def memory(size: Size) -> Row:
+    """What an evaluation takes beyond the caller's rows."""
+    peak = peak_mib("benchmarks.evaluation:evaluated", **vars(size))
+    beyond = peak - size.images * size.dim * 4 / 2**20
+    # The promise is for the size of SOP.
+    goal = 300 if size.images <= SOP.images else None
+    return Row(SUBJECT, f"{size.name}: peak beyond the embeddings", goal, beyond, False, "MiB")
+
+
+def run(full: bool) -> list[Row]:
+    """full: the two sizes in earnest, once each, about ten minutes; else 12,000 rows, a minute or two."""
+    before = torch.get_num_threads()
+    one_thread()
+    try:
+        if not full:
+            return [*beside_peers(SMALL, 3, 1), memory(SMALL)]
+        counted(*embeddings(SMALL))
+        rows = [*beside_peers(SOP, 1, 0), memory(SOP)]
+        return [*rows, *beside_product(INATURALIST, 1, 0), memory(INATURALIST)]
+    finally:
+        torch.set_num_threads(before)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--full", action="store_true", help="the real sizes, about ten minutes")
+    print(table(run(parser.parse_args().full)))
