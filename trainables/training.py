@@ -246,8 +246,7 @@ class Training:
         try:
             self.net.load_state_dict(state["model"])
         except RuntimeError as error:
-            told = " ".join(str(error).split())
-            raise UserError(f"{path} holds another network: {told}") from None
+            raise UserError(f"{path} holds another network: {' '.join(str(error).split())}") from None
 
     def close(self) -> None:
         """Ends the loader's processes."""
@@ -289,7 +288,7 @@ class Training:
         if self.validation is not None and _due(epoch, experience.val_eval_freq, last):
             yield self.validation
         if _due(epoch, experience.test_eval_freq, last):
-            yield from (split for split in self.test_splits() if experience.eval_split in (None, split.name))
+            yield from self.test_splits()
 
     def _keep_best(self, epoch: int, scores: dict[str, float]) -> None:
         metric = self.experiment.experience.principal_metric
