@@ -63,10 +63,6 @@ class Trial:
         epoch = max(scores, key=lambda epoch: (sign * scores[epoch], -epoch))
         return epoch, scores[epoch]
 
-    @property
-    def last_checkpoint(self) -> str | None:
-        return self.checkpoints[max(self.checkpoints)] if self.checkpoints else None
-
 
 class Journal:
     """Appends events for one driver at a time; `trials` follows them."""

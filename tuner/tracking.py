@@ -97,7 +97,15 @@ class Tracker:
         best: Mapping[str, float],
     ) -> None:
         """A trial that ended before this launch: made and ended where MLflow does not know so yet."""
-        self._jobs.put(lambda: self._settle_trial(trial_id, dict(params), dict(tags), state, reason, dict(best)))
+        point, told, reached = dict(params), dict(tags), dict(best)
+
+        def settle() -> None:
+            known = self._state.runs.get(trial_id)
+            if known is None or known.state != state:
+                self._start_trial(trial_id, point, told)
+                self._end_trial(trial_id, state, reason, reached)
+
+        self._jobs.put(settle)
 
     def report(self, trial_id: str, epoch: int, metrics: Mapping[str, float], at: float) -> None:
         """One epoch's metrics at unix time `at`; a step that the run has already is not written twice."""
@@ -192,20 +200,6 @@ class Tracker:
         written = [Param(name(key), _clipped(str(value))) for key, value in params.items()]
         for first in range(0, len(written), PARAMS_A_BATCH):
             client.log_batch(run_id, params=written[first : first + PARAMS_A_BATCH])
-
-    def _settle_trial(
-        self,
-        trial_id: str,
-        params: dict[str, object],
-        tags: dict[str, str],
-        state: str,
-        reason: str,
-        best: dict[str, float],
-    ) -> None:
-        known = self._state.runs.get(trial_id)
-        if known is None or known.state != state:
-            self._start_trial(trial_id, params, tags)
-            self._end_trial(trial_id, state, reason, best)
 
     def _write_reports(self, reports: Sequence[_Report]) -> None:
         by_trial: dict[str, list[_Report]] = {}
