@@ -1,91 +1,22 @@
-"""A sweep file -> one frozen Sweep. `docs` of every key: search_spaces/README.md."""
+"""A sweep file -> one frozen Sweep."""
 
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    ValidationError,
-)
+from pydantic import ValidationError
 from yaml import YAMLError
 
 from trainables.errors import UserError, first_line
+from tuner.schema import Block, Settings
 from tuner.space import Distribution, parse, paths
 
 
-class Block(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Objective(Block):
-    """What a trial is judged by: a validation metric, the best epoch of it."""
-
-    metric: str = "val/map_at_r"
-    mode: Literal["max", "min"] = "max"
-
-
-class Search(Block):
-    sampler: Literal["tpe", "random", "grid"] = "tpe"
-    trials: PositiveInt = 24
-    seed: NonNegativeInt = 0
-    startup: PositiveInt = 8  # points drawn at random before TPE has something to learn from
-
-
-class Scheduler(Block):
-    """ASHA: at epochs grace, grace * reduction, ... the trials below the best 1/reduction so far are stopped."""
-
-    name: Literal["asha", "none"] = "asha"
-    grace: PositiveInt = 3
-    reduction: float = Field(default=3.0, gt=1)
-    brackets: PositiveInt = 1
-
-
-class Validation(Block):
-    """Which train classes are held out: always whole classes, stratified by super-class."""
-
-    protocol: Literal["holdout"] = "holdout"
-    fraction: float = Field(default=0.3, gt=0, lt=1)
-    seed: NonNegativeInt = 0
-
-
-class Resources(Block):
-    """Of one trial: `workers` processes that share its batches, each with these cores and this much of a GPU."""
-
-    cpu: PositiveInt = 1
-    gpu: NonNegativeFloat = 0.0
-    workers: PositiveInt = 1
-
-
-class Budget(Block):
-    hours: PositiveFloat | None = None
-    concurrent: PositiveInt = 2
-
-
-class Sweep(Block):
+class Sweep(Settings):
     """One search over a space, on one data set, for one objective."""
-
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
-    goal: str = Field(min_length=1)
-    train: tuple[str, ...] = Field(default=(), strict=False)
-    space: dict[str, dict[str, Any]] = Field(min_length=1)
-    objective: Objective = Objective()
-    search: Search = Search()
-    scheduler: Scheduler = Scheduler()
-    validation: Validation = Validation()
-    resources: Resources = Resources()
-    budget: Budget = Budget()
-    storage: str = "runs"
-    tracking: str = "sqlite:///mlruns/mlflow.db"
 
     @property
     def distributions(self) -> dict[str, Distribution]:

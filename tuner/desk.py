@@ -1,0 +1,71 @@
+"""Where the events of a launch come together: the journal first, then MLflow and the board."""
+
+import math
+import platform
+from typing import Any
+
+from tuner.board import Board
+from tuner.journal import Journal, Trial
+from tuner.plan import Plan
+from tuner.results import Results
+from tuner.tracking import Tracker
+
+
+class Desk:
+    """Where the events of a launch come together: the journal, MLflow, the board."""
+
+    def __init__(self, plan: Plan, journal: Journal, tracker: Tracker, board: Board) -> None:
+        self.plan, self.journal, self.tracker, self.board = plan, journal, tracker, board
+        self.results = Results(plan.sweep, ())
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Ray pickles its callbacks for a restore of its own; a sweep is resumed from its journal instead."""
+        return {}
+
+    def caught_up(self) -> None:
+        """Tells MLflow what a driver that was killed had in its journal and not yet there."""
+        for trial in self.journal.trials.values():
+            if trial.ended:
+                best = self.results.best_metrics(trial)
+                self.tracker.settle_trial(trial.id, trial.point, self._tags(trial), trial.state, trial.reason, best)
+                self._tell_reports(trial)
+
+    def started(self, trial: Trial) -> None:
+        self.tracker.start_trial(trial.id, trial.point, self._tags(trial))
+        self._tell_reports(trial)
+
+    def reported(self, number: int, epoch: int, metrics: dict[str, float]) -> None:
+        self.journal.write("report", trial=number, epoch=epoch, metrics=metrics)
+        self._tell(self.journal.trials[number], epoch)
+
+    def _tags(self, trial: Trial) -> dict[str, str]:
+        return {"host": platform.node(), "command": self.results.command(trial)}
+
+    def _tell_reports(self, trial: Trial) -> None:
+        """Each again: the tracker leaves out what the run has."""
+        for epoch in sorted(trial.reports):
+            self._tell(trial, epoch)
+
+    def _tell(self, trial: Trial, epoch: int) -> None:
+        metrics, objective = trial.reports[epoch], self.plan.sweep.objective.metric
+        more = _logarithms(self.plan, trial) if epoch == min(trial.reports) else {}
+        # the metric that is written first is the one that MLflow's compare page opens with
+        first = {objective: metrics[objective]} if objective in metrics else {}
+        self.tracker.report(trial.id, epoch, {**first, **metrics, **more}, trial.reported_at[epoch])
+
+    def ended(self, number: int, state: str, reason: str) -> None:
+        trial = self.journal.trials[number]
+        if trial.ended:
+            return
+        self.journal.write("end", trial=number, state=state, reason=reason)
+        self.tracker.end_trial(trial.id, state, reason, self.results.best_metrics(trial))
+        self.board.ended(trial)
+
+
+def _logarithms(plan: Plan, trial: Trial) -> dict[str, float]:
+    """log10 of what is searched on a log scale: MLflow's axes are linear."""
+    return {
+        f"log10/{key}": math.log10(trial.point[key])  # type: ignore[arg-type]
+        for key, distribution in plan.sweep.distributions.items()
+        if getattr(distribution, "log", False)
+    }

@@ -1,0 +1,64 @@
+"""The journal as Ray's searcher: it says which trial is next."""
+
+from pathlib import Path
+from typing import Any
+
+from ray.tune.search import Searcher
+
+from trainables.errors import UserError
+from tuner.asha import NUMBER
+from tuner.desk import Desk
+from tuner.journal import Trial
+from tuner.search import suggest
+
+
+class JournalSearcher(Searcher):
+    """Gives Ray the trials that an earlier launch left, then new points; all of them journaled before they start."""
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__()
+        self._desk = desk
+        self._left = [trial for trial in desk.journal.trials.values() if not trial.ended]
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:  # type: ignore[override]
+        plan, journal = self._desk.plan, self._desk.journal
+        if self._left:
+            trial = self._left.pop(0)
+        elif len(journal.trials) < plan.trials:
+            number = len(journal.trials)
+            point = plan.defaults if number == 0 else suggest(plan.sweep, number, journal.trials)
+            journal.write("point", trial=number, point=point)
+            trial = journal.trials[number]
+        else:
+            return Searcher.FINISHED
+        self._desk.started(trial)
+        experiment = refused = None
+        try:
+            experiment = plan.experiment(trial.point).model_dump_json()
+        except UserError as error:
+            refused = str(error)  # values that do not fit together: the trial says so in its first result
+        return {
+            NUMBER: trial.number,
+            "experiment": experiment,
+            "refused": refused,
+            "resume_from": _newest(trial),
+            "workers": plan.sweep.resources.workers,
+        }
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """The recorder tells the journal, and the journal is all that the sampler looks at."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Ray wants a file; there is no state beside the journal to put in it."""
+        Path(checkpoint_path).touch()
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing was saved."""
+
+
+def _newest(trial: Trial) -> str | None:
+    """The latest checkpoint of the trial that is still on disk."""
+    for epoch in sorted(trial.checkpoints, reverse=True):
+        if Path(trial.checkpoints[epoch]).is_dir():
+            return trial.checkpoints[epoch]
+    return None
