@@ -40,6 +40,7 @@ class Trial:
     reports: dict[int, dict[str, float]] = field(default_factory=dict)  # epoch -> metrics
     reported_at: dict[int, float] = field(default_factory=dict)  # epoch -> unix seconds
     checkpoints: dict[int, str] = field(default_factory=dict)  # epoch -> path
+    note: dict[str, Any] = field(default_factory=dict)  # what the sampler wants to remember of its draw
 
     @property
     def id(self) -> str:
@@ -123,7 +124,7 @@ class Journal:
             return
         number = int(record["trial"])
         if event == "point":
-            self.trials[number] = Trial(number, dict(record["point"]))
+            self.trials[number] = Trial(number, dict(record["point"]), note=dict(record.get("note", {})))
             return
         trial = self.trials[number]
         if event == "report":

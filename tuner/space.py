@@ -70,6 +70,25 @@ class Choice:
 
 
 Distribution = Uniform | Int | Choice
+
+
+@dataclass(frozen=True)
+class Space:
+    """What is searched. A point holds a value for every key that is active in it, and fulfils every constraint."""
+
+    distributions: Mapping[str, Distribution]  # a key comes after those that decide whether it exists
+    # key -> {another key: its values with which the first exists}
+    conditions: Mapping[str, Mapping[str, tuple[Value, ...]]]
+
+    def active(self, key: str, point: Mapping[str, Value]) -> bool:
+        """Whether the key exists beside the values that are chosen already."""
+        return all(point.get(other) in values for other, values in self.conditions.get(key, {}).items())
+
+    def allows(self, point: Mapping[str, Value]) -> bool:
+        """Whether the point fulfils the constraints."""
+        return True
+
+
 KINDS = ("uniform", "loguniform", "quniform", "int", "logint", "choice", "grid")
 
 

@@ -12,11 +12,16 @@ from yaml import YAMLError
 
 from trainables.errors import UserError, first_line
 from tuner.schema import Block, Settings
-from tuner.space import Distribution, parse, paths
+from tuner.space import Distribution, Space, parse, paths
 
 
 class Sweep(Settings):
     """One search over a space, on one data set, for one objective."""
+
+    @property
+    def searched(self) -> Space:
+        """The space, parsed."""
+        return Space(self.distributions, {})
 
     @property
     def distributions(self) -> dict[str, Distribution]:
