@@ -7,10 +7,12 @@ AP_i = 1/|P_i| sum over k in P_i of rank+_ik / (rank+_ik + rank-_ik). Only the p
 import math
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from trainables.losses import compiled
 from trainables.losses.positives import Block, Positives
 from trainables.losses.scores import Pairs, Slope
 
@@ -115,6 +117,28 @@ def _others(similarity: Tensor, p: int, tau: float) -> Tensor:
     return soft
 
 
+def _compiled_loss(
+    scores: Tensor, pairs: Pairs, wanted: bool, step: Step, smooth_positives: bool
+) -> tuple[Tensor, Slope | None]:
+    """`average_precision_loss` of scores that the kernel serves."""
+    labels, ref_labels = pairs.labels.numpy(), pairs.ref_labels.numpy()
+    by_class = ref_labels.argsort(kind="stable")
+    classes = ref_labels[by_class]
+    first = np.searchsorted(classes, labels)
+    counts = np.searchsorted(classes, labels, side="right") - first
+    queries = int(np.count_nonzero(counts))
+    precision = np.zeros(len(labels))
+    gradient = torch.zeros_like(scores) if wanted else scores.new_empty(len(labels), 0)
+    given = scores.contiguous().numpy(), by_class, first, counts, tuple(step), smooth_positives, 1 / max(1, queries)
+
+    def work(rows: tuple[int, int]) -> None:
+        compiled.kernel().average_precisions(*given, rows, precision, gradient.numpy())  # type: ignore[union-attr]
+
+    compiled.share(work, int(counts.sum()) * scores.shape[1])
+    value = scores.new_tensor(1 - precision.sum() / queries if queries else 0.0)
+    return value, Slope(gradient) if wanted else None
+
+
 def average_precision_loss(
     scores: Tensor, pairs: Pairs, wanted: bool, *, step: Step, smooth_positives: bool
 ) -> tuple[Tensor, Slope | None]:
@@ -123,6 +147,8 @@ def average_precision_loss(
     smooth_positives: a positive's rank among the positives is 1 + sum of sigma over the others (SmoothAP); else the
     number of positives at least as near, without gradient (SupAP).
     """
+    if compiled.serves(scores):
+        return _compiled_loss(scores, pairs, wanted, step, smooth_positives)
     positives = Positives.of(pairs)
     gradient = torch.zeros_like(scores) if wanted else None
     total = scores.new_zeros(())
