@@ -1,12 +1,16 @@
-"""Where the compiled kernel serves, and its work shared out among threads."""
+"""Where the compiled kernels serve, what they are given, and their work shared out among threads."""
 
+import importlib
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from types import ModuleType
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 ENOUGH = 2**19
@@ -14,18 +18,34 @@ ENOUGH = 2**19
 
 
 @cache
-def kernel() -> ModuleType | None:
-    """The kernel; None where numba is not installed or has no place for what it compiles."""
+def _load() -> ModuleType | None:
+    """The kernels; None where numba is not installed or has no place for what it compiles."""
     try:
-        from trainables.losses import kernel as module
+        return importlib.import_module("trainables.losses.kernels")
     except (ImportError, RuntimeError):
         return None
-    return module
 
 
-def serves(scores: Tensor) -> bool:
-    """Whether the kernel takes these: float32 on a CPU."""
-    return scores.device.type == "cpu" and scores.dtype == torch.float32 and kernel() is not None
+def kernels(scores: Tensor) -> Any | None:
+    """The module of the kernels, where they take these: float32 on a CPU."""
+    return _load() if scores.device.type == "cpu" and scores.dtype == torch.float32 else None
+
+
+class Listed(NamedTuple):
+    """The positives of every query: by_class[first : first + counts], as the kernels take them."""
+
+    by_class: NDArray[np.int64]  # (M,) the references, class by class
+    first: NDArray[np.int64]  # (Q,)
+    counts: NDArray[np.int64]  # (Q,)
+
+    @classmethod
+    def of(cls, labels: Tensor, ref_labels: Tensor) -> "Listed":
+        """One sort of the labels."""
+        known, wanted = ref_labels.numpy(), labels.numpy()
+        by_class = known.argsort(kind="stable")
+        classes = known[by_class]
+        first = np.searchsorted(classes, wanted)
+        return cls(by_class, first, np.searchsorted(classes, wanted, side="right") - first)
 
 
 @cache
@@ -44,9 +64,10 @@ def share(work: Callable[[tuple[int, int]], None], comparisons: int) -> None:
 
 
 def with_transpose(square: Tensor) -> Tensor:
-    """square (B, B) + its transpose, in its place where the kernel serves."""
-    if not serves(square):
+    """square (B, B) + its transpose, in its place where a kernel serves."""
+    module = kernels(square)
+    if module is None:
         return square + square.T
     square = square.contiguous()
-    share(lambda rows: kernel().add_transpose(square.numpy(), rows), square.numel())  # type: ignore[union-attr]
+    share(lambda tiles: module.add_transpose(square.numpy(), tiles), square.numel())
     return square

@@ -1,7 +1,6 @@
-"""The average precisions of single rows in compiled code: float32 on a CPU, the numbers of `average_precision`.
+"""The average precisions, row by row: the numbers of `losses/average_precision.py`, its plain form.
 
-numba compiles at the first call and keeps the code on disk. A positive costs one pass over the row with sigma and one
-with a multiply-add, both within the cache; a row's sums do not depend on which thread takes it.
+A positive costs one pass over the row with sigma and one with a multiply-add, both within the cache.
 """
 
 import math
@@ -13,23 +12,17 @@ from numba import njit, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
-Whole = NDArray[np.int64]
+from trainables.losses.kernels.negatives import NOWHERE, negatives
+from trainables.losses.kernels.options import ENTRY, INNER, SUMS, Floats, Whole
+
 Constants = tuple[Any, ...]
 
-INNER: dict[str, Any] = {"error_model": "numpy", "no_cpython_wrapper": True}
-ENTRY: dict[str, Any] = {"error_model": "numpy", "nogil": True, "cache": True}
-SUMS = {"reassoc", "contract", "nsz"}
-"""What the compiler may do to add in lanes; infinities and NaN keep their meaning."""
 STRIP = 1024
 """References of which the nearest negative is known: a strip beyond the clamp is passed over."""
-TILE = 64
-"""Side of the squares in which a matrix is added to its transpose."""
 
 ZERO, ONE = np.float32(0), np.float32(1)
-NOWHERE, EVERYWHERE = np.float32(-math.inf), np.float32(math.inf)
+EVERYWHERE = np.float32(math.inf)
 POWER = math.log2(math.e)
-CLAMP = np.float32(50 * POWER)  # as average_precision.CLAMP, of powers of 2
 LAST_POWER = np.float32(126)
 ROUNDING = np.float32(1.5 * 2**23)  # added to a small float32, it leaves the nearest whole number in the low bits
 # 2^f for |f| <= 1/2, to 1e-7: exp2f of the Cephes library
@@ -37,9 +30,8 @@ C1, C2, C3 = np.float32(6.931472028550421e-1), np.float32(2.402264791363012e-1),
 C4, C5, C6 = np.float32(9.618437357674640e-3), np.float32(1.339887440266574e-3), np.float32(1.535336188319500e-4)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _power_of_two(typing: Any, rounded: Any) -> Any:
-    """n + ROUNDING -> 2^n, |n| <= 126: the low bits become the exponent."""
+def _low_bits_as_exponent(typing: Any, rounded: Any) -> Any:
+    """n + ROUNDING -> 2^n, |n| <= 126."""
 
     def build(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         whole = ir.IntType(32)
@@ -49,25 +41,28 @@ def _power_of_two(typing: Any, rounded: Any) -> Any:
     return types.float32(types.float32), build
 
 
+_power_of_two: Any = intrinsic(_low_bits_as_exponent)
+
+
 @njit(**INNER, fastmath={"contract"})
-def sigma(power: np.float32) -> np.float32:
-    """1 / (1 + 2^-power); exactly 0 up to -CLAMP."""
+def _sigma(power: np.float32, clamp: np.float32) -> np.float32:
+    """1 / (1 + 2^-power); exactly 0 up to -clamp."""
     exponent = -power
     exponent = -LAST_POWER if exponent < -LAST_POWER else exponent  # as written, this keeps NaN
     rounded = exponent + ROUNDING
     f = exponent - (rounded - ROUNDING)
     fraction = ONE + f * (C1 + f * (C2 + f * (C3 + f * (C4 + f * (C5 + f * C6)))))
     g = ONE / (ONE + fraction * _power_of_two(rounded))
-    return ZERO if power <= -CLAMP else g
+    return ZERO if power <= -clamp else g
 
 
 @njit(**INNER, fastmath=SUMS)
 def _soft_pass(scores: Floats, t: np.float32, slope: Floats, constants: Constants) -> tuple[np.float32, np.float32]:
     """Where the step is sigma alone: writes its slopes against t, returns the sums of the steps and of the slopes."""
-    scale, inverse, _, _, _, _, _ = constants
+    scale, clamp, inverse, _, _, _, _, _ = constants
     steps = slopes = ZERO
     for j in range(scores.size):
-        g = sigma((scores[j] - t) * scale)
+        g = _sigma((scores[j] - t) * scale, clamp)
         d = (g - g * g) * inverse
         slope[j] = d
         steps += g
@@ -78,11 +73,11 @@ def _soft_pass(scores: Floats, t: np.float32, slope: Floats, constants: Constant
 @njit(**INNER, fastmath=SUMS)
 def _step_pass(scores: Floats, t: np.float32, slope: Floats, constants: Constants) -> tuple[np.float32, np.float32]:
     """The same with the jump at t and the linear piece."""
-    scale, inverse, rho, delta, offset, start, _ = constants
+    scale, clamp, inverse, rho, delta, offset, start, _ = constants
     steps = slopes = ZERO
     for j in range(scores.size):
         difference = scores[j] - t
-        g = sigma(difference * scale)
+        g = _sigma(difference * scale, clamp)
         beyond = difference > delta
         d = rho if beyond else (g - g * g) * inverse
         slope[j] = d
@@ -92,12 +87,8 @@ def _step_pass(scores: Floats, t: np.float32, slope: Floats, constants: Constant
 
 
 @njit(**INNER)
-def _negatives(scores: Floats, columns: Whole, row: Floats, nearest: Floats) -> None:
-    """Copies a row, -inf at its positives; nearest: the greatest of every strip, +inf where one is NaN."""
-    for j in range(row.size):  # loops: a slice on the left costs seconds to compile
-        row[j] = scores[j]
-    for column in columns:
-        row[column] = NOWHERE
+def _nearest(row: Floats, nearest: Floats) -> None:
+    """The greatest score of every strip, +inf where one is NaN."""
     for strip in range(nearest.size):
         part = row[strip * STRIP : (strip + 1) * STRIP]
         top, unknown = NOWHERE, False
@@ -112,11 +103,11 @@ def _rank(
     row: Floats, nearest: Floats, t: np.float32, slope: Floats, constants: Constants
 ) -> tuple[float, float, bool]:
     """-> rank- of a positive at t, the sum of its slopes, and whether a negative is within the clamp at all."""
-    scale, is_sigmoid = constants[0], constants[6]
+    scale, clamp, is_sigmoid = constants[0], constants[1], constants[7]
     rank, slopes, within = 0.0, 0.0, False
     for strip in range(nearest.size):
         part, part_slope = row[strip * STRIP : (strip + 1) * STRIP], slope[strip * STRIP : (strip + 1) * STRIP]
-        if (nearest[strip] - t) * scale <= -CLAMP:
+        if (nearest[strip] - t) * scale <= -clamp:
             for j in range(part.size):
                 part_slope[j] = ZERO
             continue
@@ -210,11 +201,11 @@ def average_precisions(
     """Of scores (Q, M), rows[0] and every rows[1]-th after it: AP, and -share times the gradient of AP.
 
     The positives of row i are by_class[first[i] : first[i] + counts[i]]; a row without one is left as it is.
-    step: tau, rho, delta, offset, start of `average_precision.Step`. gradient: (Q, M) of zeros, or (Q, 0).
+    step: tau, rho, delta, offset, start of a Step, and the clamp. gradient: (Q, M) of zeros, or (Q, 0).
     """
-    tau, rho, delta, offset, start = step
+    tau, rho, delta, offset, start, clamp = step
     constants = (
-        *(np.float32(POWER / tau), np.float32(1 / tau), np.float32(rho)),
+        *(np.float32(POWER / tau), np.float32(POWER * clamp), np.float32(1 / tau), np.float32(rho)),
         *(np.float32(delta), np.float32(offset), np.float32(start)),
         delta == np.inf,
     )
@@ -227,31 +218,9 @@ def average_precisions(
         similarity, pull = np.empty(columns.size, np.float32), np.zeros(columns.size, np.float32)
         for p in range(columns.size):
             similarity[p] = scores[i, columns[p]]
-        _negatives(scores[i], columns, row, nearest)
+        negatives(scores[i], columns, 0, row)
+        _nearest(row, nearest)
         precision[i] = _precision(similarity, row, nearest, constants, smooth, share, gradient[i], pull)
         if gradient.size:
             for p in range(columns.size):
                 gradient[i, columns[p]] = -pull[p]
-
-
-@njit(**ENTRY)
-def add_transpose(matrix: Floats, tiles: tuple[int, int]) -> None:
-    """matrix (B, B) += its transpose, in place; of the rows of tiles tiles[0] and every tiles[1]-th after it."""
-    size = matrix.shape[0]
-    square = np.empty((TILE, TILE + 1), np.float32)  # a column of the matrix would keep evicting its own lines
-    for top in range(tiles[0] * TILE, size, tiles[1] * TILE):
-        rows = min(TILE, size - top)
-        for left in range(top, size, TILE):
-            columns = min(TILE, size - left)
-            for j in range(columns):
-                for i in range(rows):
-                    square[j, i] = matrix[left + j, top + i]
-            for i in range(rows):
-                for j in range(columns):
-                    square[j, i] += matrix[top + i, left + j]
-            for i in range(rows):
-                for j in range(columns):
-                    matrix[top + i, left + j] = square[j, i]
-            for j in range(columns):
-                for i in range(rows):
-                    matrix[left + j, top + i] = square[j, i]
