@@ -56,7 +56,7 @@ def _pool(_process: int) -> ThreadPoolExecutor:
 
 def share(work: Callable[[tuple[int, int]], None], comparisons: int) -> None:
     """work((first, every)) on as many threads as torch may use; the caller is one of them."""
-    threads = min(torch.get_num_threads(), os.cpu_count() or 1) if comparisons >= ENOUGH else 1
+    threads = torch.get_num_threads() if comparisons >= ENOUGH else 1
     others = [_pool(os.getpid()).submit(work, (first, threads)) for first in range(1, threads)]
     work((0, threads))
     for other in others:
