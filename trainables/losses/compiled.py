@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-ENOUGH = 2**19
-"""Comparisons, about half a millisecond's: with fewer a second thread does not pay."""
+PORTION = 2**18
+"""Comparisons, about a quarter of a millisecond's: the least that is worth a thread."""
 
 
 @cache
@@ -56,7 +56,7 @@ def _pool(_process: int) -> ThreadPoolExecutor:
 
 def share(work: Callable[[tuple[int, int]], None], comparisons: int) -> None:
     """work((first, every)) on as many threads as torch may use; the caller is one of them."""
-    threads = torch.get_num_threads() if comparisons >= ENOUGH else 1
+    threads = max(1, min(torch.get_num_threads(), comparisons // PORTION))
     others = [_pool(os.getpid()).submit(work, (first, threads)) for first in range(1, threads)]
     work((0, threads))
     for other in others:

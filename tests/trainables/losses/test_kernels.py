@@ -84,7 +84,7 @@ def near(found: Tensor, wanted: Tensor) -> bool:
 @pytest.fixture
 def every_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small batches too are shared out."""
-    monkeypatch.setattr(compiled, "ENOUGH", 0)
+    monkeypatch.setattr(compiled, "PORTION", 1)
 
 
 @pytest.mark.usefixtures("every_thread")
