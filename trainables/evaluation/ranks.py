@@ -21,7 +21,7 @@ from .threads import for_each
 from .tiles import Tally, Tiles
 
 # Elements, not bytes: thresholds kept at once by the symmetric walk, and by one tile of the other.
-KEPT, HELD = 2**23, 2**20
+KEPT, HELD = 10 * 2**20, 2**20
 
 
 class Ranks(NamedTuple):

@@ -76,7 +76,7 @@ class Tiles:
             return None
         scores = self.search.without_positives(self.coarse.scores(rows, columns), rows, columns)
         margins = self.coarse.margins(rows, columns)
-        count = _by_kernel if self.compiled else count_passes
+        count = count_compiled if self.compiled else count_passes
         found = count(scores, self.search.query[rows], self.search.gallery[columns], exact, turned, *margins, NEAR)
         # Threads may lose a step of these numbers, which decide about speed alone.
         self._tried += 1
@@ -89,14 +89,14 @@ class Tiles:
         if self.compiled and max(exact.shape[1], turned.shape[1]) <= WIDEST:
             margin = rounding_bound(mine.shape[1])
             margins = exact.new_full((len(mine),), margin), exact.new_full((len(theirs),), margin)
-            found = _by_kernel(scores, mine, theirs, exact, turned, *margins, NEAR)
+            found = count_compiled(scores, mine, theirs, exact, turned, *margins, NEAR)
             if found is not None:
                 return found
             scores = self.search.scores(rows, columns)  # the kernel overwrote them
         return counts_against(scores, exact, mine, theirs), counts_against(scores.T, turned, theirs, mine)
 
 
-def _by_kernel(
+def count_compiled(
     scores: Tensor,
     rows: Tensor,
     columns: Tensor,
