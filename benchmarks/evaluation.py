@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.harness import Row, in_turn, median, peak_mib, ratio, table
+from benchmarks.harness import Row, Timing, in_turn, median, peak_mib, ratio, table
 from trainables.evaluation import bootstrap_intervals, per_query_metrics, retrieval_metrics, tiles
 
 SUBJECT = "evaluation"
@@ -158,52 +158,52 @@ def beside_peers(size: Size, rounds: int, warm_up: int, all_ways: bool = True) -
     def keep(name: str, way: partial[dict[str, float]]) -> None:
         found[name] = way()
 
-    ways = {
+    measured = {
         "ours": partial(counted, rows, labels),
         "torch": partial(counted_by_torch, rows, labels),
         "faiss": partial(faiss_then_labels, rows, labels, size.k),
-        "topk": partial(product_then_topk, rows, labels, max(KS)),
-        "pml": partial(pml_calculator, rows, labels),
     }
-    limits = {"product": partial(product, rows), "medium product": partial(product, rows, "medium")}
-    values = per_query_metrics(rows, labels, ks=KS, full_ranking=True)
-    kept = {name: partial(keep, name, way) for name, way in ways.items() if all_ways or name not in ("topk", "pml")}
-    more = limits if all_ways else {}
-    times = in_turn({**kept, **more, "intervals": partial(bootstrap_intervals, values)}, rounds, warm_up)
-    ours, apart = times["ours"], {}
-    for name in ("ours", "torch"):
-        apart[name] = max(abs(found[name][metric] - value) for metric, value in found["faiss"].items())
-
-    def row(what: str, goal: float | None, measured: float, at_least: bool = True, unit: str = "x") -> Row:
-        return Row(SUBJECT, f"{size.name}: {what}", goal, measured, at_least, unit)
-
-    rows_of_peers = (
-        [
-            row(f"product and topk({max(KS)}) / ours", None, ratio(times["topk"], ours)),
-            row("pytorch-metric-learning, mAP@R and R@1 only / ours", None, ratio(times["pml"], ours)),
-            row("ours / the whole product", None, ratio(ours, times["product"])),
-            row("ours / the whole product at 'medium'", None, ratio(ours, times["medium product"])),
-        ]
-        if all_ways
-        else []
-    )
+    ways = {name: partial(keep, name, way) for name, way in measured.items()}
+    if all_ways:
+        ways["topk"] = partial(product_then_topk, rows, labels, max(KS))
+        ways["pml"] = partial(pml_calculator, rows, labels)
+        ways["product"] = partial(product, rows)
+        ways["medium product"] = partial(product, rows, "medium")
+    ways["intervals"] = partial(bootstrap_intervals, per_query_metrics(rows, labels, ks=KS, full_ranking=True))
+    times = in_turn(ways, rounds, warm_up)
+    both = [found[name][metric] - value for name in ("ours", "torch") for metric, value in found["faiss"].items()]
     return [
-        row(f"CPU time, faiss flat k = {size.k} / ours, pure torch", 3, ratio(times["faiss"], times["torch"])),
-        row(f"CPU time, faiss flat k = {size.k} / ours, compiled kernel", 6, ratio(times["faiss"], ours)),
-        *rows_of_peers,
-        row("ours, pure torch", None, median(times["torch"]), unit="CPU s"),
-        row("ours, compiled kernel", None, median(ours), unit="CPU s"),
-        # They grow with the queries, the metrics with their square: the promise is for the size of SOP.
-        row(
-            "intervals of all metrics, 1,000 rounds",
-            5 if size.images >= SOP.images else None,
-            100 * ratio(times["intervals"], ours),
-            False,
-            "% of ours",
-        ),
-        row("metrics, ours less faiss's", 1e-6, max(apart.values()), False, ""),
-        row("R@1 of these rows", None, found["ours"]["recall_at_1"], unit=""),
+        *_goals(size, times, max(map(abs, both))),
+        *(_without_goals(size, times) if all_ways else []),
+        Row(SUBJECT, f"{size.name}: R@1 of these rows", None, found["ours"]["recall_at_1"], unit=""),
     ]
+
+
+def _goals(size: Size, times: dict[str, list[Timing]], apart: float) -> list[Row]:
+    ours, torch_alone, faiss = times["ours"], times["torch"], times["faiss"]
+    peer = f"{size.name}: CPU time, faiss flat k = {size.k} / ours"
+    # Intervals grow with the queries, the metrics with their square: the promise is for the size of SOP.
+    few_percent = 5 if size.images >= SOP.images else None
+    share = 100 * ratio(times["intervals"], ours)
+    return [
+        Row(SUBJECT, f"{peer}, pure torch", 3, ratio(faiss, torch_alone)),
+        Row(SUBJECT, f"{peer}, compiled kernel", 6, ratio(faiss, ours)),
+        Row(SUBJECT, f"{size.name}: ours, pure torch", None, median(torch_alone), unit="CPU s"),
+        Row(SUBJECT, f"{size.name}: ours, compiled kernel", None, median(ours), unit="CPU s"),
+        Row(SUBJECT, f"{size.name}: intervals of all metrics, 1,000 rounds", few_percent, share, False, "% of ours"),
+        Row(SUBJECT, f"{size.name}: metrics, ours less faiss's", 1e-6, apart, False, ""),
+    ]
+
+
+def _without_goals(size: Size, times: dict[str, list[Timing]]) -> list[Row]:
+    ours = times["ours"]
+    pairs = {
+        f"product and topk({max(KS)}) / ours": (times["topk"], ours),
+        "pytorch-metric-learning, mAP@R and R@1 only / ours": (times["pml"], ours),
+        "ours / the whole product": (ours, times["product"]),
+        "ours / the whole product at 'medium'": (ours, times["medium product"]),
+    }
+    return [Row(SUBJECT, f"{size.name}: {what}", None, ratio(*pair)) for what, pair in pairs.items()]
 
 
 def beside_product(size: Size, rounds: int, warm_up: int) -> list[Row]:
