@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks import losses, report
 from benchmarks.harness import Row, table
 
-SUBJECTS = ("losses", "evaluation", "loading")
+SUBJECTS = ("losses", "evaluation", "loading", "trial", "epoch")
 DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
 
 
@@ -31,16 +31,17 @@ def measure(full: bool, out: Path) -> None:
 
 
 def write_docs(out: Path) -> None:
-    """The tables and the plot of the last run, into docs/."""
+    """The tables and the plots of the last run, into docs/."""
     results = json.loads((out / "results.json").read_text())
     DOCUMENT.write_text(report.fill(DOCUMENT.read_text(), results))
-    shutil.copy(out / "losses.svg", DOCUMENT.parent / "losses.svg")
+    for name in report.PLOTS:
+        shutil.copy(out / name, DOCUMENT.parent / name)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--full", action="store_true", help="the large sizes too")
-    parser.add_argument("--out", type=Path, default=Path("build/bench"), help="folder for results.json and the plot")
+    parser.add_argument("--out", type=Path, default=Path("build/bench"), help="folder for results.json and the plots")
     parser.add_argument("--docs", action="store_true", help="write docs/performance.md from the last run")
     arguments = parser.parse_args()
     if arguments.docs:

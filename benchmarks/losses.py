@@ -27,6 +27,10 @@ DIMENSIONS = 512
 CLASS_SIZE = 4
 MEMORY_CLASS_SIZE = 5  # Stanford Online Products' 60,000 images are of 11,000 classes
 
+LOSSES: dict[str, Callable[[], nn.Module]] = {"SupAP": SupAP, "SmoothAP": SmoothAP}
+LIMIT = {"SupAP": 1.5, "SmoothAP": 1.5}
+"""The goal: CPU time beside the product alone, from B = 512 on and against a memory."""
+
 Loss = Callable[..., Tensor]
 Step = Callable[[], object]
 
@@ -89,15 +93,16 @@ def against_all_pairs(sizes: dict[int, float], rounds: int = 3) -> list[Row]:
     return rows
 
 
-def _ways(size: int) -> dict[str, Step]:
-    """Ours and the libraries' at one size, whatever that costs them."""
+def _ways(size: int, full: bool) -> dict[str, Step]:
+    """Ours and the libraries' at one size; full: whatever that costs them."""
     ways = {
         "product alone": _product(size),
         "SupAP": _step(SupAP(), size),
         "SmoothAP": _step(SmoothAP(), size),
         "ROADMAP": _step(ROADMAP(), size),
-        "pytorch-metric-learning MultiSimilarity": _step(library.MultiSimilarityLoss(), size),
     }
+    if full or size <= 1024:
+        ways["pytorch-metric-learning MultiSimilarity"] = _step(library.MultiSimilarityLoss(), size)
     if size <= 512:  # B x B x bins, twice over
         ways["pytorch-metric-learning FastAP"] = _step(library.FastAPLoss(10), size)
     if size <= 256:  # B^3 memory
@@ -109,15 +114,15 @@ def _rounds(size: int) -> int:
     return max(3, min(30, 12_000 // size))
 
 
-def against_the_limit(sizes: list[int]) -> list[Row]:
+def against_the_limit(sizes: list[int], full: bool = False) -> list[Row]:
     """Times the product alone, ours and the libraries'; promised of SupAP and SmoothAP from B = 512 on."""
     rows = []
     for size in sizes:
-        found = in_turn(_ways(size), _rounds(size), warm_up=2)
+        found = in_turn(_ways(size, full), _rounds(size), warm_up=2)
         limit = found.pop("product alone")
         rows.append(Row(SUBJECT, f"product alone, B = {size}", None, 1e3 * median(limit), unit="ms"))
         for name, timings in found.items():
-            goal = 1.5 if size >= 512 and name in ("SupAP", "SmoothAP") else None
+            goal = LIMIT.get(name) if size >= 512 else None
             rows.append(_beside(f"{name}, B = {size}: beside the product alone", timings, limit, goal))
             if goal:
                 rows.append(_beside(f"{name}, B = {size}: the same, wall time", timings, limit, None, "wall"))
@@ -130,15 +135,12 @@ def _beside(what: str, of: list[Timing], to: list[Timing], goal: float | None, c
 
 def against_a_memory(size: int, references: int, rounds: int = 9) -> list[Row]:
     """A batch against a memory without gradient: time beside the product alone."""
-    ways = {
-        "product alone": _product(size, references),
-        "SupAP": _step(SupAP(), size, references),
-        "SmoothAP": _step(SmoothAP(), size, references),
-    }
+    ways = {"product alone": _product(size, references)}
+    ways |= {name: _step(loss(), size, references) for name, loss in (LOSSES | {"ROADMAP": ROADMAP}).items()}
     found = in_turn(ways, rounds)
     limit = found.pop("product alone")
     return [
-        _beside(f"{name}, {size} x {references}: beside the product alone", timings, limit, None)
+        _beside(f"{name}, {size} x {references}: beside the product alone", timings, limit, LIMIT.get(name))
         for name, timings in found.items()
     ]
 
@@ -149,9 +151,6 @@ def half_precision(size: int, rounds: int = 15) -> list[Row]:
     found = in_turn({name: _step(SupAP(), size, dtype=dtype) for name, dtype in names.items()}, rounds)
     whole = found.pop("float32")
     return [_beside(f"SupAP, B = {size}: {name} beside float32", half, whole, None) for name, half in found.items()]
-
-
-LOSSES: dict[str, Callable[[], nn.Module]] = {"SupAP": SupAP, "SmoothAP": SmoothAP}
 
 
 def one_step(warm: bool, loss: str, size: int, references: int = 0) -> None:
@@ -177,7 +176,7 @@ def curves(full: bool) -> dict[str, list[tuple[int, float]]]:
     torch.set_num_threads(THREADS)
     found: dict[str, list[tuple[int, float]]] = {}
     for size in (64, 128, 256, 512, 1024, *((2048, 4096) if full else ())):
-        ways = _ways(size)
+        ways = _ways(size, full)
         if size <= 128:
             ways["all pairs"] = _step(all_pairs.sup_ap, size)
         for name, timings in in_turn(ways, 3).items():
@@ -186,15 +185,15 @@ def curves(full: bool) -> dict[str, list[tuple[int, float]]]:
 
 
 def run(full: bool) -> list[Row]:
-    """Every goal of the losses; full: B = 4096 too."""
+    """Every goal of the losses; full: the libraries at B = 4096 too."""
     threads = torch.get_num_threads()
     torch.set_num_threads(THREADS)
     # against a memory: the scores, their gradient, and one more of their size
-    bounds = {(512, 0): 32.0, (128, 60_000): 96.0, **({(4096, 0): 1024.0} if full else {})}
+    bounds = {(512, 0): 32.0, (128, 60_000): 96.0, (4096, 0): 1024.0}
     try:
         return [
             *against_all_pairs({128: 40.0, 384: 450.0}),
-            *against_the_limit([128, 512, 1024, *([4096] if full else [])]),
+            *against_the_limit([128, 512, 1024, 4096], full),
             *against_a_memory(128, 60_000),
             *half_precision(512),
             *memory_use(bounds),

@@ -1,4 +1,4 @@
-"""What is kept of a run: the machine, the rows as JSON, the cost as a plot, the tables of docs/performance.md."""
+"""What is kept of a run: the machine, the rows as JSON, two plots, the tables of docs/performance.md."""
 
 import json
 import os
@@ -11,9 +11,11 @@ from typing import Any
 
 import torch
 
+from benchmarks import epoch
 from benchmarks.harness import Row, as_json
 
 LIBRARIES = ("torch", "numpy", "pytorch-metric-learning", "torchvision", "timm")
+PLOTS = ("losses.svg", "epoch.svg")
 Curves = Mapping[str, Sequence[tuple[int, float]]]
 
 
@@ -34,14 +36,33 @@ def machine() -> dict[str, str]:
 
 
 def write(out: Path, rows: Sequence[Row], about: Mapping[str, str], curves: Curves) -> None:
-    """out/results.json and out/losses.svg."""
+    """out/results.json and the plots: of the losses, and of the epoch where it was measured."""
     out.mkdir(parents=True, exist_ok=True)
     results = {**json.loads(as_json(rows, about)), "curves": dict(curves)}
     (out / "results.json").write_text(json.dumps(results, indent=2) + "\n")
-    plot(out / "losses.svg", curves)
+    plot_curves(out / "losses.svg", curves)
+    if parts := epoch.shares(rows):
+        plot_shares(out / "epoch.svg", parts)
 
 
-def plot(file: Path, curves: Curves) -> None:
+def plot_shares(file: Path, shares: Mapping[str, Mapping[str, float]]) -> None:
+    """A bar a model, model -> part -> %: what an epoch is spent on."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.5, 2.2), layout="constrained")
+    axes = figure.add_subplot()
+    done = dict.fromkeys(shares, 0.0)
+    for part in epoch.PARTS:
+        widths = [own[part] for own in shares.values()]
+        axes.barh(list(shares), widths, left=list(done.values()), label=part)
+        done = {name: start + width for (name, start), width in zip(done.items(), widths, strict=True)}
+    axes.invert_yaxis()
+    axes.set(xlabel="% of the CPU time of an epoch", xlim=(0, 100))
+    figure.legend(loc="outside upper center", ncols=len(epoch.PARTS), fontsize="small", frameon=False)
+    _save(figure, file)
+
+
+def plot_curves(file: Path, curves: Curves) -> None:
     """Cost of forward and backward against the size of the batch."""
     from matplotlib.figure import Figure
 
@@ -55,7 +76,11 @@ def plot(file: Path, curves: Curves) -> None:
     axes.minorticks_off()
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
-    figure.savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None)
+    _save(figure, file)
+
+
+def _save(figure: Any, file: Path) -> None:
+    figure.savefig(file, metadata={"Date": None})
 
 
 def fill(document: str, results: Mapping[str, Any]) -> str:

@@ -1,17 +1,19 @@
-"""What a trial costs beside its network: imports, construction, the first batch; and where an epoch on emoji goes.
+"""What a trial costs before its first epoch: imports, construction, the first batch, on an actor that lives on.
 
 python -m benchmarks.trial
 
 The network is the four-block one on the emoji vendors, one thread: no data set here has less to learn from a picture.
 """
 
+import contextlib
+import logging
+import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -25,7 +27,6 @@ SUBJECT = "trial"
 # as in search_spaces/emoji.yaml
 TRIAL = ("experience.num_threads=1", "experience.holdout=0.3", "experience.test_eval_freq=-1")
 SHOWN = ("torch", "torchvision", "sympy", "numpy", "scipy", "pydantic", "hydra", "trainables")
-PARTS = ("load", "forward", "loss", "optimizer", "evaluate")
 
 
 def run(full: bool, overrides: Sequence[str] = (), rounds: int | None = None) -> list[Row]:
@@ -36,7 +37,7 @@ def run(full: bool, overrides: Sequence[str] = (), rounds: int | None = None) ->
     torch.set_num_threads(1)
     try:
         rounds = rounds or (5 if full else 3)
-        return [*_starting(rounds), *_imports(), *_constructing(experiment, rounds), *_epoch(experiment, rounds)]
+        return [*_starting(rounds), *_imports(), *_constructing(experiment, rounds), *_on_an_actor(experiment, rounds)]
     finally:
         torch.set_num_threads(threads)
 
@@ -83,85 +84,50 @@ def _constructing(experiment: Experiment, rounds: int) -> list[Row]:
         "a training and its first batch": first_batch,
     }
     times = in_turn(ways, rounds)
-    last = list(ways)[-1]
     return [
-        Row(SUBJECT, f"warm: {name}", 1.0 if name == last else None, median(timings, "wall"), False, "s")
+        Row(SUBJECT, f"in this process, again: {name}", None, median(timings, "wall"), unit="s")
         for name, timings in times.items()
     ]
 
 
-def _epoch(experiment: Experiment, rounds: int) -> list[Row]:
-    """CPU time of an epoch by what it is spent on, the median of some epochs each."""
-    training = Training(experiment)
-    clock = _Clock()
-    step = training._step
-    training._step = replace(
-        step,
-        forward=_Timed(step.forward, clock, "forward"),
-        objective=_Timed(step.objective, clock, "loss"),
-        optimization=_Timed(step.optimization, clock, "optimizer", "step"),
-    )
-    training.evaluate = partial(clock.timed, "evaluate", training.evaluate)  # type: ignore[method-assign]
-    training._loader = _TimedLoader(training._loader, clock)  # type: ignore[assignment]
-    training.epoch()  # buffers, and what is imported late
-    epochs = []
-    for _ in range(rounds):
-        clock.spent.clear()
-        training.finished_epochs = 0  # as many as are measured, however short the trial
-        started = time.process_time()
-        training.epoch()
-        whole = time.process_time() - started
-        found = {part: clock.spent[part] for part in PARTS}
-        found["backward, and the rest"] = whole - sum(found.values())
-        epochs.append({"whole": whole, **found})
-    training.close()
-    middle = {part: sorted(epoch[part] for epoch in epochs)[len(epochs) // 2] for part in epochs[0]}
-    shares = sorted(epoch["evaluate"] / epoch["whole"] for epoch in epochs)
-    return [
-        *(Row(SUBJECT, f"emoji epoch: {part}", None, seconds, unit="s") for part, seconds in middle.items()),
-        Row(SUBJECT, "emoji epoch: share of the evaluation", 10, 100 * shares[len(shares) // 2], False, "%"),
-    ]
+def _on_an_actor(experiment: Experiment, rounds: int) -> list[Row]:
+    """A trainable of Ray Tune in an actor, one trial after another, as Tune calls it with reuse_actors."""
+    import ray
+
+    from trainables.trainable import RetrievalTrainable
+
+    trial = {"experiment": experiment.model_dump_json(), "resume_from": None, "workers": 1, "refused": None}
+    waits = []
+    with _ray() as actors:
+        actor = actors.remote(RetrievalTrainable).remote({**trial, "number": 0})
+        ray.get(actor.train.remote())  # a first trial: imports
+        for number in range(1, rounds + 1):
+            started = time.perf_counter()
+            assert ray.get(actor.reset.remote({**trial, "number": number}))
+            result = ray.get(actor.train.remote())
+            waits.append(time.perf_counter() - started - result["time/epoch_s"])
+    what = "a warm Ray actor: from a trial's start to its first epoch's, the report's way back included"
+    return [Row(SUBJECT, what, 1.0, statistics.median(waits), at_least=False, unit="s")]
 
 
-class _Clock:
-    def __init__(self) -> None:
-        self.spent: dict[str, float] = defaultdict(float)
+@contextlib.contextmanager
+def _ray() -> Iterator[Any]:
+    """Ray on this machine alone, gone with its files when the block ends."""
+    import ray
 
-    def timed(self, part: str, call: Any, *given: Any, **more: Any) -> Any:
-        started = time.process_time()
+    with tempfile.TemporaryDirectory(prefix="rt-", ignore_cleanup_errors=True) as folder:
         try:
-            return call(*given, **more)
+            ray.init(
+                num_cpus=1,
+                _node_ip_address="127.0.0.1",
+                _temp_dir=folder,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+            yield ray
         finally:
-            self.spent[part] += time.process_time() - started
-
-
-class _Timed:
-    """An object whose call, or whose one method, is timed; everything else is its own."""
-
-    def __init__(self, inner: Any, clock: _Clock, part: str, method: str = "__call__") -> None:
-        self._inner, self._clock, self._part, self._method = inner, clock, part, method
-
-    def __call__(self, *given: Any, **more: Any) -> Any:
-        return self._clock.timed(self._part, self._inner, *given, **more)
-
-    def __getattr__(self, name: str) -> Any:
-        own = getattr(self._inner, name)
-        if name != self._method:
-            return own
-        return lambda *given, **more: self._clock.timed(self._part, own, *given, **more)
-
-
-class _TimedLoader(_Timed):
-    def __init__(self, inner: Any, clock: _Clock) -> None:
-        super().__init__(inner, clock, "load", method="")
-
-    def __len__(self) -> int:
-        return len(self._inner)
-
-    def epoch(self, number: int) -> Any:
-        batches = iter(self._inner.epoch(number))
-        while (batch := self._clock.timed("load", next, batches, None)) is not None:
-            yield batch
+            ray.shutdown()
 
 
 def _python(program: str, *flags: str) -> subprocess.CompletedProcess[str]:

@@ -4,8 +4,6 @@ A tile is walked in one of two ways, with the same counts. Where few scores reac
 those are found and each looks up how many thresholds it reaches. Where many do, every threshold passes over the tile.
 """
 
-import threading
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -18,24 +16,6 @@ SORT_ABOVE = 64
 _SELECT_ABOVE = 8
 # Float64 elements gathered at once for the pairs that are too near to call.
 _GATHERED = 2**21
-
-
-class Tally:
-    """The counts (a, P) int32 of a block of rows, tile after tile, from any thread: sums, so the order is free."""
-
-    def __init__(self, exact: Tensor) -> None:
-        """exact (a, P) float64 thresholds, rising, padded with +inf."""
-        self.exact = exact
-        self.counts = torch.zeros(exact.shape, dtype=torch.int32, device=exact.device)
-        self._adding = threading.Lock()
-
-    def add(self, scores: Tensor, rows: Tensor, columns: Tensor) -> None:
-        """A tile more, as of `counts_against`."""
-        if not self.exact.shape[1]:
-            return
-        found = counts_against(scores, self.exact, rows, columns)
-        with self._adding:
-            self.counts += found
 
 
 def counts_against(scores: Tensor, exact: Tensor, rows: Tensor, columns: Tensor) -> Tensor:

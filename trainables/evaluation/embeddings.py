@@ -13,7 +13,7 @@ Embeddings: TypeAlias = Tensor | NDArray[np.floating]
 Labels: TypeAlias = Tensor | NDArray[np.generic] | list[int]
 
 GRID = 2.0**26
-_ROWS = 8192
+_ROWS = 1024
 
 
 def unit_rows(embeddings: Embeddings, name: str = "query") -> Tensor:

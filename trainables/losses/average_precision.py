@@ -5,12 +5,14 @@ AP_i = 1/|P_i| sum over k in P_i of rank+_ik / (rank+_ik + rank-_ik). Only the p
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from trainables.losses import compiled
 from trainables.losses.positives import Block, Positives
 from trainables.losses.scores import Pairs, Slope
 
@@ -115,6 +117,24 @@ def _others(similarity: Tensor, p: int, tau: float) -> Tensor:
     return soft
 
 
+def _compiled_loss(
+    kernels: Any, scores: Tensor, pairs: Pairs, wanted: bool, step: Step, smooth_positives: bool
+) -> tuple[Tensor, Slope | None]:
+    """`average_precision_loss` where kernels serve."""
+    listed = compiled.Listed.of(pairs.labels, pairs.ref_labels)
+    queries = int(np.count_nonzero(listed.counts))
+    precision = np.zeros(len(scores))
+    gradient = torch.zeros_like(scores) if wanted else scores.new_empty(len(scores), 0)
+    settings = (*step, CLAMP), smooth_positives, 1 / max(1, queries)
+
+    def work(rows: tuple[int, int]) -> None:
+        kernels.average_precisions(scores.numpy(), *listed, *settings, rows, precision, gradient.numpy())
+
+    compiled.share(work, int(listed.counts.sum()) * scores.shape[1])
+    value = scores.new_tensor(1 - precision.sum() / queries if queries else 0.0)
+    return value, Slope(gradient) if wanted else None
+
+
 def average_precision_loss(
     scores: Tensor, pairs: Pairs, wanted: bool, *, step: Step, smooth_positives: bool
 ) -> tuple[Tensor, Slope | None]:
@@ -123,6 +143,8 @@ def average_precision_loss(
     smooth_positives: a positive's rank among the positives is 1 + sum of sigma over the others (SmoothAP); else the
     number of positives at least as near, without gradient (SupAP).
     """
+    if kernels := compiled.kernels(scores):
+        return _compiled_loss(kernels, scores.contiguous(), pairs, wanted, step, smooth_positives)
     positives = Positives.of(pairs)
     gradient = torch.zeros_like(scores) if wanted else None
     total = scores.new_zeros(())

@@ -1,8 +1,12 @@
 """Losses of single pairs: the calibration loss (arXiv 2110.01445, eq. 9) and the pair loss."""
 
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor
 
+from trainables.losses import compiled
 from trainables.losses.scores import Pairs, Slope, tangential
 
 IDENTICAL = 1e-5
@@ -21,6 +25,25 @@ def _violations(scores: Tensor, pairs: Pairs, pos_bound: float, neg_bound: float
     return (near.fill_diagonal_(0) if pairs.within_batch else near), far
 
 
+def _compiled_calibration(
+    kernels: Any, scores: Tensor, pairs: Pairs, wanted: bool, margins: tuple[float, float]
+) -> tuple[Tensor, Slope | None]:
+    """`calibration` where kernels serve."""
+    listed = compiled.Listed.of(pairs.labels, pairs.ref_labels)
+    given, found = (scores.numpy(), *listed, pairs.within_batch, margins), np.zeros((len(scores), 4))
+    compiled.share(lambda rows: kernels.violations(*given, rows, found), scores.numel())
+    near, missing, far, excess = found.sum(0).tolist()
+    weights = 1 / max(1, near), 1 / max(1, far)
+    value = scores.new_tensor(missing * weights[0] + excess * weights[1])
+    if not wanted:
+        return value, None
+    gradient, along = torch.empty_like(scores), scores.new_zeros(scores.shape[1])
+    lengths = scores.new_zeros(kernels.strips(scores.shape[1]), len(scores))
+    written = gradient.numpy(), lengths.numpy(), along.numpy()
+    compiled.share(lambda strips: kernels.calibration_gradient(*given, weights, strips, *written), scores.numel())
+    return value, Slope(gradient, lengths.sum(0), along)
+
+
 def calibration(
     scores: Tensor, pairs: Pairs, wanted: bool, *, pos_margin: float, neg_margin: float
 ) -> tuple[Tensor, Slope | None]:
@@ -29,6 +52,8 @@ def calibration(
     A mean over no pair is 0. A Formula; its gradient is the one through a normalisation, as in
     pytorch-metric-learning.
     """
+    if kernels := compiled.kernels(scores):
+        return _compiled_calibration(kernels, scores.contiguous(), pairs, wanted, (pos_margin, neg_margin))
     near, far = _violations(scores, pairs, pos_margin, neg_margin)
     near_count, far_count = near.sum().clamp_(min=1), far.sum().clamp_(min=1)
     missing = torch.sub(pos_margin, scores).mul_(near).sum() / near_count

@@ -128,7 +128,8 @@ def _add(slope: Slope | None, weight: float, more: Slope | None) -> Slope | None
     """slope + weight * more, where a part that is missing counts 0."""
     if more is None:
         return slope
-    more.scores.mul_(weight)
+    if weight != 1:  # as published: one pass over (Q, M) less
+        more.scores.mul_(weight)
     lengths = [None if part is None else part * weight for part in more[1:]]
     if slope is None:
         return Slope(more.scores, *lengths)

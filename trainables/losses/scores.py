@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from trainables.losses import compiled
+
 
 class Pairs(NamedTuple):
     """Who is compared with whom."""
@@ -67,7 +69,7 @@ def _on_embeddings(
     gradient, length, ref_length = slope
     if references is None:  # s_ij and s_ji are one number: one product instead of two
         both = None if length is None or ref_length is None else length + ref_length
-        return _without((gradient + gradient.T) @ embeddings, both, embeddings), None
+        return _without(compiled.with_transpose(gradient) @ embeddings, both, embeddings), None
     return (
         _without(gradient @ references, length, embeddings) if needed[0] else None,
         _without(gradient.T @ embeddings, ref_length, references) if needed[1] else None,

@@ -2,7 +2,9 @@
 
 import math
 import re
+import zipfile
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -50,13 +52,26 @@ def find(path: Path, names: Sequence[str]) -> Path:
 
 
 def read(file: Path) -> State:
-    """Tensors by name from .safetensors or a torch file; nothing in the file is ever run."""
+    """Tensors by name from .safetensors or a torch file, not to be written to; nothing in the file is ever run.
+
+    The file is mapped where its format allows: a node's processes share its pages, read from disk once. What was read
+    last is kept: an actor trains one trial after another from the same weights.
+    """
+    try:
+        stamp = file.stat()
+    except OSError as error:
+        raise UserError(f"{file} cannot be read as weights: {first_line(error)}") from error
+    return dict(_read(file, stamp.st_mtime_ns, stamp.st_size))
+
+
+@lru_cache(maxsize=1)
+def _read(file: Path, changed: int, size: int) -> State:
     try:
         if file.suffix == ".safetensors":
             from safetensors.torch import load_file
 
             return load_file(file)
-        found = torch.load(file, map_location="cpu", weights_only=True)
+        found = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
     except Exception as error:
         raise UserError(f"{file} cannot be read as weights: {first_line(error)}") from error
     if isinstance(found, dict):

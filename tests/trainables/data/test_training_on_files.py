@@ -1,5 +1,6 @@
 """One epoch through `Training` on every data set of files, and what bad images do to it."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,28 @@ def test_equal_trainings_give_equal_reports_with_and_without_workers(tmp_path: P
         reports.append({key: value for key, value in training.epoch().metrics.items() if not key.startswith("time/")})
         training.close()
     assert reports[0] == reports[1]
+
+
+@pytest.mark.parametrize(
+    "asked, of_the_trial, of_the_machine, used", [(16, 3, 8, 3), (2, 3, 8, 2), (16, None, 8, 8), (16, 8, 4, 4)]
+)
+def test_loaders_are_as_many_as_the_cores_of_the_trial_and_live_on(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    asked: int,
+    of_the_trial: int | None,
+    of_the_machine: int,
+    used: int,
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(of_the_machine)), raising=False)
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
+    chosen = overrides("sop", WRITERS["sop"](tmp_path))
+    threads = f"experience.num_threads={'null' if of_the_trial is None else of_the_trial}"
+    training = Training(compose([*chosen, f"experience.num_workers={asked}", threads]))
+    loader = training._loader._loader
+    assert loader.num_workers == used and loader.persistent_workers
+    assert loader.pin_memory == (training.device.type == "cuda")
+    training.close()
 
 
 def test_batches_of_files_do_not_depend_on_who_loads_them(tmp_path: Path) -> None:

@@ -9,8 +9,17 @@ import torch
 
 from tests.reference.metrics import slow_metrics
 from tests.trainables.evaluation.test_metrics import compare_with_slow, random_split
-from trainables.evaluation import counting, per_query_metrics, positive_ranks, ranks, retrieval_metrics
+from trainables.evaluation import counting, per_query_metrics, positive_ranks, ranks, retrieval_metrics, tiles
 from trainables.evaluation.embeddings import unit_rows
+
+
+@pytest.fixture(autouse=True, params=["torch", "kernel", "kernel-bfloat16", "passes-bfloat16"])
+def way(request, monkeypatch):
+    """Every test with every way of counting, whatever is worth it at its size and on this machine."""
+    compiled, coarse = "kernel" in request.param, "bfloat16" in request.param
+    monkeypatch.setattr(tiles, "FEW_TILES", 0 if compiled or coarse else np.inf)
+    monkeypatch.setattr(tiles, "kernel_there", lambda: compiled)
+    monkeypatch.setattr(tiles, "bfloat16_serves", lambda shapes: coarse)
 
 
 def flat_ranks(rows, labels, gallery=None, gallery_labels=None, tile=None):

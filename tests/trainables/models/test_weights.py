@@ -180,3 +180,32 @@ def test_wrapped_states_are_opened_and_files_of_other_kinds_are_not_weights(tmp_
     for content in (b"", b"text"):
         (tmp_path / "w.pth").write_bytes(content)
         assert "cannot be read as weights" in refused(lambda: weights.read(tmp_path / "w.pth"))
+
+
+def test_a_file_is_read_once_as_long_as_it_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trial's weights are there already for the next trial of the same actor, whatever the first made of them."""
+    reads = []
+    load = torch.load
+    monkeypatch.setattr(torch, "load", lambda file, **options: reads.append(file) or load(file, **options))
+    file = tmp_path / "resnet10t.pth"
+    torch.save(timm.create_model("resnet10t", num_classes=0).state_dict(), file)
+    nets = []
+    for _ in range(2):
+        nets.append(RetrievalNet("resnet10t", weights=str(file)))
+        published = {key: value.clone() for key, value in nets[-1].state_dict().items()}
+        with torch.no_grad():
+            for parameter in nets[-1].backbone.parameters():
+                parameter.add_(1)
+    assert reads == [file]
+    assert torch.equal(published["backbone.conv1.0.weight"], load(file)["conv1.0.weight"])
+    torch.save({"a": torch.ones(3)}, file)
+    assert list(weights.read(file)) == ["a"] and len(reads) == 2
+
+
+def test_processes_of_a_node_share_the_pages_of_a_file(tmp_path: Path) -> None:
+    torch.save({"a": torch.ones(2**20)}, tmp_path / "w.pth")
+    state = weights.read(tmp_path / "w.pth")
+    assert state["a"].sum() == 2**20
+    maps = Path("/proc/self/maps")
+    if maps.exists():
+        assert str(tmp_path / "w.pth") in maps.read_text()
