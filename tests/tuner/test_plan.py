@@ -54,7 +54,7 @@ def test_presets_outside_their_range_are_warned_of(sweep_file: Path) -> None:
         (["scheduler.grace=40"], "past the last epoch"),
         (["tracking=sqlit:///x.db"], "did you mean 'sqlite'"),
         (["tracking=http://127.0.0.1:9"], "no server answers"),
-        (["search.sampler=grid"], "the grid sampler needs grid or choice"),
+        (["search.sampler=grid", "search.startup=null"], "the grid sampler needs grid or choice"),
     ],
 )
 def test_mistakes_are_one_line_and_leave_nothing(

@@ -4,7 +4,8 @@ import pytest
 
 from trainables.errors import UserError
 from tuner import space
-from tuner.space import Choice, Int, Uniform, parse
+from tuner.language import parse
+from tuner.space import Choice, Int, Space, Uniform
 
 
 def test_every_kind_is_read() -> None:
@@ -58,7 +59,7 @@ def test_points_become_overrides_exactly() -> None:
 
 
 def test_grid_is_every_combination() -> None:
-    points = list(space.grid({"a": Choice((1, 2), grid=True), "b": Choice(("x", "y", "z"))}))
+    points = list(space.grid(Space({"a": Choice((1, 2), grid=True), "b": Choice(("x", "y", "z"))})))
     assert len(points) == 6 and points[0] == {"a": 1, "b": "x"} and points[-1] == {"a": 2, "b": "z"}
     with pytest.raises(UserError, match="not a range"):
-        list(space.grid({"a": Uniform(0, 1)}))
+        list(space.grid(Space({"a": Uniform(0, 1)})))
