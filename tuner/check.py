@@ -45,7 +45,7 @@ def forecast_lines(plan: Plan, found: Forecast, cost: Cost) -> Iterator[str]:
     for key, hours in (("hours", found.hours), ("gpu_hours", found.gpu_hours)):
         allowed = getattr(sweep.budget, key)
         if allowed is not None and hours > allowed:
-            yield f"warning: about {hours:.2g} hours are more than budget.{key}={allowed:g}: some trials will not be run"
+            yield f"warning: about {hours:.2g} hours, more than budget.{key}={allowed:g}: some trials will not be run"
 
 
 def _held_out(sweep: Sweep) -> str:
@@ -75,7 +75,8 @@ def _study_lines(plan: Plan) -> Iterator[str]:
         return
     arms = study.arms(sweep.searched, sweep.study)
     points = -(-(plan.trials - 1) // len(arms))
-    yield f"study: {len(arms)} arms, each with the same {points} points of {', '.join(sweep.study.nuisance) or 'nothing'}"
+    optimised = ", ".join(sweep.study.nuisance) or "nothing"
+    yield f"study: {len(arms)} arms, each with the same {points} points of {optimised}"
     yield from (f"  arm {_arm(sweep, arm)}" for arm in arms)
 
 
@@ -90,7 +91,7 @@ def _fixed_lines(sweep: Sweep) -> Iterator[str]:
     searched = {path for key in sweep.space for path in paths(key)}
     fixed = [text for text in sweep.train if text.partition("=")[0] not in searched]
     if fixed:
-        yield "fixed, so that the sweep cannot tell what another value would do (nor of anything else that it leaves out):"
+        yield "fixed: of other values of these, and of all that is not named here, the sweep can tell nothing"
     for text in fixed:
         path = text.lstrip("+").partition("=")[0]
         yield f"  {text}" + (f": {reasons[path]}" if path in reasons else "")

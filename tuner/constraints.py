@@ -79,11 +79,12 @@ def parse_constraint(text: str, names: Mapping[str, Name]) -> Constraint:
     longest_first = "|".join(re.escape(path) for path in sorted(names, key=len, reverse=True))
     spelled = re.sub(rf"""'[^']*'|"[^"]*"|(?<![\w.])(?:{longest_first})(?![\w.])""", token, text)
     try:
-        tree = ast.parse(spelled.strip(), mode="eval").body
+        reader = _Reader(text, names, tokens)
+        kind, evaluate = reader.read(ast.parse(spelled.strip(), mode="eval").body)
+    except UserError:
+        raise
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         raise UserError(f"constraints: cannot read {text!r}") from None
-    reader = _Reader(text, names, tokens)
-    kind, evaluate = reader.read(tree)
     if kind != "truth":
         raise UserError(f"constraints: {text!r} is a {kind}, not a comparison")
     if not reader.keys:

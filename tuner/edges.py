@@ -1,4 +1,4 @@
-"""The points of a space that are composed before launch: each end of each range, each choice, and whole small spaces."""
+"""The points that are composed before launch: each end of each range, each choice, and whole small spaces."""
 
 from collections.abc import Iterator
 from itertools import islice, product
@@ -41,7 +41,7 @@ def edge(sweep: Sweep, given: Point) -> Point | None:
         return point
     generator = np.random.default_rng(0)
     for _ in range(COMPLETIONS):
-        point = space.at(list(generator.random(len(space.distributions))), given)
+        point = space.at(generator.random(len(space.distributions)).tolist(), given)
         if given.keys() <= point.keys() and space.allows(point):
             return point
     return None

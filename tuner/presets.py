@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from trainables.composition import compose, groups, preset, selected
 from trainables.errors import UserError, unknown
 from tuner import space, study
-from tuner.space import Choice, Point, Value
+from tuner.space import Choice, Point, Space, Value
 from tuner.sweep import Sweep
 
 
@@ -20,8 +20,8 @@ def completed(sweep: Sweep, given: Mapping[str, Value]) -> Point:
     UserError where it names an unknown key, a value outside of its distribution, or a key that does not exist beside
     the other values.
     """
-    known = sweep.searched
-    point = _filled(sweep, given)
+    _check_values(sweep.searched, given)
+    known, point = sweep.searched, _filled(sweep, given)
     for key in given.keys() - point.keys():
         deciding = {other: point[other] for other in known.conditions[key] if other in point}
         beside = ", ".join(f"{other}={value}" for other, value in deciding.items())
@@ -47,6 +47,7 @@ def whole_points(sweep: Sweep) -> tuple[Point, ...]:
 def _in_arms(sweep: Sweep, arms: Sequence[Point], given: Point) -> Point:
     """The nuisance keys of any arm; the first arm that has a key decides its preset."""
     assert sweep.study is not None
+    _check_values(sweep.searched, given)
     for key in given:
         if key in sweep.study.scientific:
             raise UserError(f"{key} is scientific: each of its values is an arm, and every arm has the point")
@@ -63,11 +64,6 @@ def _in_arms(sweep: Sweep, arms: Sequence[Point], given: Point) -> Point:
 def _filled(sweep: Sweep, given: Mapping[str, Value]) -> Point:
     """`completed` without the given values whose keys do not exist beside the others."""
     known, point = sweep.searched, Point()
-    for key, value in given.items():
-        if key not in known.distributions:
-            raise unknown("key of the space", key, known.distributions)
-        if not isinstance(value, bool | int | float | str) or value not in known.distributions[key]:
-            raise UserError(f"{key}={value!r} is not in {known.distributions[key]}")
     for key, distribution in known.distributions.items():
         if not known.active(key, point):
             continue
@@ -78,6 +74,14 @@ def _filled(sweep: Sweep, given: Mapping[str, Value]) -> Point:
         else:
             point[key] = _preset(sweep, key, point)
     return point
+
+
+def _check_values(known: Space, given: Mapping[str, Value]) -> None:
+    for key, value in given.items():
+        if key not in known.distributions:
+            raise unknown("key of the space", key, known.distributions)
+        if not isinstance(value, bool | int | float | str) or value not in known.distributions[key]:
+            raise UserError(f"{key}={value!r} is not in {known.distributions[key]}")
 
 
 def _check_allowed(sweep: Sweep, point: Point) -> None:

@@ -29,7 +29,7 @@ def warnings(sweep: Sweep, defaults: Point, trials: int, epochs: int) -> tuple[s
 def _of_presets(space: Space, defaults: Point) -> Iterator[str]:
     for key, value in defaults.items():
         known = space.distributions[key]
-        if value not in known and not (isinstance(known, Choice) and len(paths(key)) > 1):
+        if value not in known:
             yield f"the preset {key}={value} lies outside the searched {known}"
         elif isinstance(known, Uniform | Int) and value in known.edges():
             yield f"the preset {key}={value} is at the edge of the searched {known}"
@@ -61,8 +61,8 @@ def _of_keys(sweep: Sweep, space: Space, trials: int) -> Iterator[str]:
 def _of_constraints(space: Space) -> Iterator[str]:
     if not space.constraints:
         return
-    generator = np.random.default_rng(0)
-    allowed = sum(space.allows(space.at(list(row))) for row in generator.random((DRAWS, len(space.distributions))))
+    rows = np.random.default_rng(0).random((DRAWS, len(space.distributions))).tolist()
+    allowed = sum(space.allows(space.at(row)) for row in rows)
     if allowed < RARE * DRAWS:
         yield f"the constraints leave {allowed} of {DRAWS} random points: narrower ranges search the same faster"
 
