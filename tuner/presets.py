@@ -1,6 +1,8 @@
 """The presets' values at the searched paths: trial 0, and what a partial point leaves out."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
 
 from trainables.composition import compose, groups, preset, selected
 from trainables.errors import UserError, unknown
@@ -91,11 +93,18 @@ def _check_allowed(sweep: Sweep, point: Point) -> None:
 
 
 def _preset(sweep: Sweep, key: str, point: Point) -> Value:
-    """Of tied paths, the first one's; the values chosen before it decide which presets are asked."""
-    path, chosen = space.paths(key)[0], [*sweep.fixed(), *space.overrides(point)]
-    value = selected(path, chosen) if path in groups() else preset(path, chosen)
+    """Of tied paths, the first one's; the groups chosen before it decide which presets are asked."""
+    path = space.paths(key)[0]
+    chosen = [text for text in space.overrides(point) if text.partition("=")[0] in groups()]
+    value = _value_at(path, (*sweep.fixed(), *chosen))
     if not isinstance(value, bool | int | float | str):
         # a path that leads nowhere is refused here, with the nearest one
-        compose([*chosen, *space.overrides({key: sweep.distributions[key].edges()[0]})])
+        compose([*sweep.fixed(), *chosen, *space.overrides({key: sweep.distributions[key].edges()[0]})])
         raise UserError(f"space.{key}: the preset has no single value there, but {value!r}")
     return value
+
+
+@lru_cache(maxsize=1024)
+def _value_at(path: str, overrides: tuple[str, ...]) -> Any:
+    """Composed once for each choice of groups: an edge of one key asks for the presets of all others."""
+    return selected(path, overrides) if path in groups() else preset(path, overrides)
