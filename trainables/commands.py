@@ -9,7 +9,7 @@ import yaml
 from trainables import checkpoint, estimate
 from trainables.building import build_dataset, build_losses, build_optimizers
 from trainables.composition import compose, from_values
-from trainables.console import Bars
+from trainables.console import Bars, readable_size
 from trainables.data import LabelledImages, RetrievalSplit
 from trainables.errors import UserError, unknown
 from trainables.evaluation import bootstrap_intervals, chosen_engine, metric_means
@@ -48,8 +48,8 @@ def look_ahead(overrides: Sequence[str]) -> Iterator[str]:
         if count:
             yield f"{part}: {count:,} parameters" + (f", {trained:,} of them trained" if trained != count else "")
     need = estimate.memory_of_a_step(experiment, net)
-    pieces = ", ".join(f"{name} {_size(held)}" for name, held in vars(need).items() if held)
-    yield f"memory of a step: about {_size(need.total)} ({pieces})"
+    pieces = ", ".join(f"{name} {readable_size(held)}" for name, held in vars(need).items() if held)
+    yield f"memory of a step: about {readable_size(need.total)} ({pieces})"
     dataset = build_dataset(experiment, cached=False)
     train, validation = train_and_validation(experiment, dataset.train())
     yield _counted(TRAIN, train)
@@ -141,12 +141,3 @@ def _named(training: Training, name: str) -> Iterator[RetrievalSplit]:
 
 def _counted(name: str, images: LabelledImages) -> str:
     return f"{name}: {len(images):,} images of {images.num_classes:,} classes"
-
-
-def _size(count: int) -> str:
-    """Bytes as people read them."""
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}"
-        count /= 1024  # type: ignore[assignment]
-    return f"{count:.1f} GiB"

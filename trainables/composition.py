@@ -68,6 +68,15 @@ def preset(path: str, overrides: Sequence[str]) -> Any:
     return OmegaConf.select(config, _resolve_members(path, config))
 
 
+def selected(group: str, overrides: Sequence[str]) -> str:
+    """The preset of a group that the overrides choose, or the embedded default's."""
+    chosen: dict[str, str] = {}
+    for entry in OmegaConf.select(OmegaConf.load(CONFIG / "default.yaml"), "defaults"):
+        chosen |= dict(entry) if OmegaConf.is_dict(entry) else {}
+    chosen |= dict(text.split("=", 1) for text in _sort_overrides(overrides)[0])
+    return chosen[group]
+
+
 def tree(overrides: Sequence[str]) -> dict[str, Any]:
     """The composed configuration as plain values, interpolations resolved, not yet typed."""
     chosen, values = _sort_overrides(overrides)

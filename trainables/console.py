@@ -57,3 +57,12 @@ class Bars:
 
     def line(self, text: str) -> None:
         self._console.print(text, markup=False)
+
+
+def readable_size(count: float) -> str:
+    """Bytes as people read them."""
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"

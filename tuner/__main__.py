@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--fresh", action="store_true", help="set an earlier sweep of this name aside and start over")
     run.set_defaults(command=_run)
     check = commands.add_parser("check", parents=[sweep], help="compose and check every part, launch nothing")
+    check.add_argument("--no-probe", action="store_true", help="do not train a few batches to say how long it takes")
     check.set_defaults(command=_check)
     status = commands.add_parser("status", parents=[sweep], help="where a sweep stands")
     status.set_defaults(command=_status)
@@ -83,11 +84,12 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
+    from tuner.check import check_lines
     from tuner.plan import make_plan
-    from tuner.summary import plan_lines
     from tuner.sweep import load_sweep
 
-    print("\n".join(plan_lines(make_plan(load_sweep(arguments.sweep, arguments.settings)))))
+    plan = make_plan(load_sweep(arguments.sweep, arguments.settings))
+    print("\n".join(check_lines(plan, probe=not arguments.no_probe)))
     return 0
 
 

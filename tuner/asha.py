@@ -15,16 +15,6 @@ BASELINE = 0  # what the winner is compared with: it counts in the rungs and run
 EPOCH = "epoch"  # Ray's own count of iterations starts anew in a resumed trial
 
 
-def rungs(grace: int, reduction: float, epochs: int) -> list[int]:
-    """The epochs at which the first bracket compares trials: grace * reduction^k below the last epoch."""
-    found = []
-    rung = float(grace)
-    while rung < epochs:
-        found.append(int(np.ceil(rung)))
-        rung *= reduction
-    return found
-
-
 class _Named:
     """All that a rung wants of a trial."""
 

@@ -67,5 +67,5 @@ def _logarithms(plan: Plan, trial: Trial) -> dict[str, float]:
     return {
         f"log10/{key}": math.log10(trial.point[key])  # type: ignore[arg-type]
         for key, distribution in plan.sweep.distributions.items()
-        if getattr(distribution, "log", False)
+        if getattr(distribution, "log", False) and key in trial.point
     }

@@ -1,20 +1,24 @@
 """Sweep -> Plan: every part composed and checked before anything is launched or written."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from trainables.building import build_dataset
-from trainables.composition import compose, preset
+from trainables.composition import compose, groups
 from trainables.data import summary
 from trainables.errors import UserError, unknown
 from trainables.evaluation import metric_names
 from trainables.experiment import Experiment
-from tuner import space, store
+from tuner import presets, space, store, study
+from tuner.edges import checked_points
 from tuner.search import planned_trials
-from tuner.space import Choice, Point
+from tuner.space import Point
 from tuner.sweep import Sweep
+from tuner.warnings import warnings
 
+# what a trial costs, which may be weighed against the objective
+COSTS = ("model/dim", "model/parameters", "time/embed_ms")
 # what the sweep itself decides; a value in `train` or `space` would be overruled without a word
 DECIDED = {
     "experience.holdout": "validation.fraction",
@@ -37,6 +41,7 @@ class Plan:
     sweep: Sweep
     defaults: Point  # the presets' values at the searched paths: trial 0
     base: Experiment  # the defaults' experiment
+    data: tuple[Experiment, ...]  # one for each data set that a trial may read
     trials: int
     epochs: int
     warnings: tuple[str, ...]
@@ -49,32 +54,31 @@ class Plan:
 def make_plan(sweep: Sweep) -> Plan:
     """Checks everything that can be known before launch; UserError in one line for the first thing wrong."""
     _check_decided(sweep)
-    _check_objective(sweep, compose(sweep.train))  # before it becomes the principal metric of an experiment
-    base = compose(sweep.fixed())
+    study.check_study(sweep)
+    _check_objectives(sweep, compose(sweep.train))  # before it becomes the principal metric of an experiment
+    search = sweep.search.model_copy(update={"points": presets.whole_points(sweep)})
+    sweep = sweep.model_copy(update={"search": search})
+    defaults = presets.defaults(sweep)
+    base = compose([*sweep.fixed(), *space.overrides(defaults)])
     _check_resources(sweep, base)
-    defaults = _defaults(sweep)
-    plan = Plan(
-        sweep,
-        defaults,
-        base,
-        planned_trials(sweep),
-        base.experience.max_iter,
-        _warnings(sweep, base, defaults),
-    )
-    _check_edges(plan)
-    if sweep.scheduler.name == "asha" and sweep.scheduler.grace > plan.epochs:
-        raise UserError(
-            f"scheduler.grace={sweep.scheduler.grace} is past the last epoch: experience.max_iter={plan.epochs}"
-        )
+    epochs = base.experience.max_iter
+    trials = planned_trials(sweep) if sweep.study is None else _planned_in_arms(sweep)
+    _check_points_fit(sweep, trials)
+    data = _data_sets(sweep, base)
+    if sweep.scheduler.name == "asha" and sweep.scheduler.grace > epochs:
+        raise UserError(f"scheduler.grace={sweep.scheduler.grace} is past the last epoch: experience.max_iter={epochs}")
     store.check(sweep.tracking)
-    return plan
+    return Plan(sweep, defaults, base, data, trials, epochs, warnings(sweep, defaults, trials, epochs))
 
 
 def prepare_data(plan: Plan, progress: Callable[[str, int, int], None]) -> list[str]:
-    """The data set on this machine, built or fetched where it can be; what is in it, line by line."""
-    dataset = build_dataset(plan.base)
-    dataset.ensure(progress)
-    return summary(dataset)
+    """The data sets on this machine, built or fetched where they can be; what is in them, line by line."""
+    lines = []
+    for experiment in plan.data:
+        dataset = build_dataset(experiment)
+        dataset.ensure(progress)
+        lines += summary(dataset)
+    return lines
 
 
 def _check_decided(sweep: Sweep) -> None:
@@ -86,17 +90,59 @@ def _check_decided(sweep: Sweep) -> None:
     for path in searched:
         if path in ("experience.max_iter", "experience.save_model"):
             raise UserError(f"space.{path}: the number of epochs is a budget, not a hyperparameter; set it in train")
-        if path in written:
+        if path in written and path not in groups():  # of a group, train says what the preset is
             raise UserError(f"{path} stands in train and in space: fix it or search it")
 
 
-def _check_objective(sweep: Sweep, base: Experiment) -> None:
-    metric = sweep.objective.metric
+def _check_objectives(sweep: Sweep, base: Experiment) -> None:
+    measured = [f"val/{name}" for name in metric_names(base.dataset.ks, base.experience.with_AP)]
+    _check_metric(sweep.objective.metric, measured, "objective.metric")
+    named = [sweep.objective.metric]
+    for place, tradeoff in enumerate(sweep.tradeoffs):
+        _check_metric(tradeoff.metric, [*measured, *COSTS], f"tradeoffs.{place}.metric")
+        if tradeoff.metric in named:
+            raise UserError(f"tradeoffs.{place}.metric={tradeoff.metric!r} is an objective already")
+        named.append(tradeoff.metric)
+
+
+def _check_metric(metric: str, known: Sequence[str], where: str) -> None:
     if metric.startswith("test/"):
-        raise UserError(f"objective.metric={metric!r}: a sweep never sees the test split; use 'val/{metric[5:]}'")
-    known = [f"val/{name}" for name in metric_names(base.dataset.ks, base.experience.with_AP)]
+        raise UserError(f"{where}={metric!r}: a sweep never sees the test split; use 'val/{metric[5:]}'")
     if metric not in known:
-        raise unknown("metric", metric, known, where="objective.metric")
+        raise unknown("metric", metric, known, where=where)
+
+
+def _planned_in_arms(sweep: Sweep) -> int:
+    """Of a study: as many trials as asked for, or as the grid of its nuisance keys holds in all arms."""
+    if sweep.search.sampler != "grid":
+        return sweep.search.trials
+    return min(sweep.search.trials, study.grid_trials(sweep))
+
+
+def _check_points_fit(sweep: Sweep, trials: int) -> None:
+    each = 1 if sweep.study is None else len(study.arms(sweep.searched, sweep.study))
+    if len(sweep.search.points) * each >= trials:
+        arms = f" in each of {each} arms" if each > 1 else ""
+        raise UserError(
+            f"search.points has {len(sweep.search.points)}{arms}: with trial 0 that is more than {trials} trials"
+        )
+
+
+def _data_sets(sweep: Sweep, base: Experiment) -> tuple[Experiment, ...]:
+    """Composes every point that can be composed before launch; one experiment for each data set among them."""
+    composed: dict[tuple[str, ...], Experiment] = {}
+    for where, point in checked_points(sweep):
+        overrides = tuple(space.overrides(point))
+        if overrides in composed:
+            continue
+        try:
+            composed[overrides] = compose([*sweep.fixed(), *overrides])
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from None
+    data: dict[str, Experiment] = {}
+    for experiment in (base, *composed.values()):
+        data.setdefault(f"{experiment.dataset.name} {sorted(experiment.dataset.kwargs.items())}", experiment)
+    return tuple(data.values())
 
 
 def _check_resources(sweep: Sweep, base: Experiment) -> None:
@@ -130,39 +176,3 @@ def _check_workers(sweep: Sweep, base: Experiment) -> None:
     batch = base.dataset.sampler.kwargs.get("batch_size")
     if isinstance(batch, int) and batch < resources.workers:
         raise UserError(f"resources.workers={resources.workers} cannot share a batch of batch_size={batch} images")
-
-
-def _defaults(sweep: Sweep) -> Point:
-    point: Point = {}
-    for key in sweep.space:
-        values = [preset(path, sweep.fixed()) for path in space.paths(key)]
-        # paths that are tied have one value in the sweep; the defaults keep the first one's
-        point[key] = values[0]
-        if not isinstance(values[0], bool | int | float | str):
-            compose([*sweep.fixed(), *space.overrides({key: sweep.distributions[key].edges()[0]})])
-            raise UserError(f"space.{key}: the preset has no single value there, but {values[0]!r}")
-    return point
-
-
-def _check_edges(plan: Plan) -> None:
-    """Both ends of every range and each choice must make a valid Experiment, the rest at the defaults."""
-    for key, distribution in plan.sweep.distributions.items():
-        for value in distribution.edges():
-            try:
-                plan.experiment({**plan.defaults, key: value})
-            except UserError as error:
-                raise UserError(f"space.{key}={value}: {error}") from None
-
-
-def _warnings(sweep: Sweep, base: Experiment, defaults: Point) -> tuple[str, ...]:
-    found = []
-    for key, distribution in sweep.distributions.items():
-        if defaults[key] not in distribution and not isinstance(distribution, Choice):
-            found.append(f"the preset {key}={defaults[key]} lies outside the searched {distribution}")
-    if sweep.scheduler.name == "asha" and sweep.scheduler.grace >= base.experience.max_iter:
-        found.append("scheduler.grace reaches the last epoch: ASHA can stop nothing")
-    if not any(path.endswith(".lr") for key in sweep.space for path in space.paths(key)):
-        found.append("no learning rate is searched: the winner may only suit the preset's")
-    if sweep.search.trials < 4 * len(sweep.space):
-        found.append(f"{sweep.search.trials} trials are few for {len(sweep.space)} searched values")
-    return tuple(found)

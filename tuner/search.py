@@ -30,7 +30,7 @@ def planned_trials(sweep: Sweep) -> int:
     """How many trials the sweep has: as many as asked for, or as the grid holds beside trial 0."""
     if sweep.search.sampler != "grid":
         return sweep.search.trials
-    size = sum(1 for _ in grid(sweep.distributions))
+    size = sum(1 for _ in grid(sweep.searched))
     return min(sweep.search.trials, size + 1)
 
 
@@ -43,7 +43,7 @@ def random_point(sweep: Sweep, number: int, trials: Mapping[int, Trial]) -> Poin
 def grid_point(sweep: Sweep, number: int, trials: Mapping[int, Trial]) -> Point:
     """The next combination that trial 0 has not covered."""
     defaults = trials[0].point if 0 in trials else None
-    rest = (point for point in grid(sweep.distributions) if point != defaults)
+    rest = (point for point in grid(sweep.searched) if point != defaults)
     point = next(itertools.islice(rest, number - 1, None), None)
     if point is None:
         raise UserError(f"the grid has no point for trial {number}")

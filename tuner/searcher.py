@@ -1,15 +1,19 @@
 """The journal as Ray's searcher: it says which trial is next."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ray.tune.search import Searcher
 
 from trainables.errors import UserError
+from tuner import study
 from tuner.asha import NUMBER
 from tuner.desk import Desk
 from tuner.journal import Trial
 from tuner.search import suggest
+from tuner.space import Point
+from tuner.sweep import Sweep
 
 
 class JournalSearcher(Searcher):
@@ -26,7 +30,7 @@ class JournalSearcher(Searcher):
             trial = self._left.pop(0)
         elif len(journal.trials) < plan.trials:
             number = len(journal.trials)
-            point = plan.defaults if number == 0 else suggest(plan.sweep, number, journal.trials)
+            point = plan.defaults if number == 0 else _drawn(plan.sweep, number, journal.trials)
             journal.write("point", trial=number, point=point)
             trial = journal.trials[number]
         else:
@@ -54,6 +58,14 @@ class JournalSearcher(Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing was saved."""
+
+
+def _drawn(sweep: Sweep, number: int, trials: Mapping[int, Trial]) -> Point:
+    """The sampler's point; in a study the sampler draws the nuisance keys alone, from an index that all arms share."""
+    if sweep.study is None:
+        return suggest(sweep, number, trials)
+    part = study.nuisance(sweep)
+    return study.point(sweep, number, lambda index: suggest(part, index + 1, {}))
 
 
 def _newest(trial: Trial) -> str | None:

@@ -13,6 +13,7 @@ from tuner.board import Board
 from tuner.journal import FILE, Journal, running
 from tuner.plan import Plan, make_plan, prepare_data
 from tuner.results import Results
+from tuner.rungs import rungs as rungs_of
 from tuner.sweep import Sweep
 from tuner.tracking import TrackingSummary
 
@@ -38,7 +39,7 @@ def run_plan(
         for line in prepare_data(plan, bars.update):
             bars.line(line)
     cluster.prepare_environment(plan.sweep)
-    from tuner import asha, runner
+    from tuner import runner
 
     if fresh:
         _set_aside(plan.sweep.folder)
@@ -47,7 +48,7 @@ def run_plan(
     try:
         if not journal.header:
             journal.write("sweep", **runner.header(plan))
-        rungs = [] if plan.sweep.scheduler.name == "none" else asha.rungs(
+        rungs = [] if plan.sweep.scheduler.name == "none" else rungs_of(
             plan.sweep.scheduler.grace, plan.sweep.scheduler.reduction, plan.epochs
         )  # fmt: skip
         board = Board(plan.sweep, plan.trials, plan.epochs, rungs, stream)

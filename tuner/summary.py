@@ -1,4 +1,4 @@
-"""What the commands print: the plan before, the standing during, the ranking after."""
+"""What the commands print of a sweep that was launched: the standing during, the ranking after."""
 
 import math
 
@@ -14,23 +14,10 @@ from tuner.board import Board
 from tuner.journal import FILE, Journal, Trial, running
 from tuner.plan import Plan
 from tuner.results import Results
+from tuner.space import Value
 from tuner.sweep import Sweep
 
 SHOWN = 10
-
-
-def plan_lines(plan: Plan) -> list[str]:
-    """Everything that is known before launch."""
-    sweep = plan.sweep
-    lines = [f"{sweep.name}: {sweep.goal}"]
-    lines.append(f"{plan.trials} trials of at most {plan.epochs} epochs, {sweep.search.sampler}, "
-                 f"{sweep.scheduler.name}, {sweep.budget.concurrent} at a time")  # fmt: skip
-    lines.append(f"objective {sweep.objective.metric} ({sweep.objective.mode}) on {sweep.validation.fraction:g} "
-                 "of the train classes, held out")  # fmt: skip
-    for key, distribution in sweep.distributions.items():
-        lines.append(f"  {key}: {distribution}, preset {plan.defaults[key]}")
-    lines += [f"warning: {warning}" for warning in plan.warnings]
-    return [*lines, "every part composes; nothing was launched"]
 
 
 def status_lines(sweep: Sweep) -> list[str]:
@@ -55,7 +42,7 @@ def ranking(results: Results, shown: int = SHOWN) -> list[str]:
     for place, trial in enumerate(results.ranked[:shown], start=1):
         best = trial.best(metric, results.sweep.objective.mode)
         value = ["-", "-"] if best is None else [f"{best[1]:.4f}", str(best[0])]
-        point = [f"{number:.4g}" if isinstance(number, float) else str(number) for number in trial.point.values()]
+        point = [_shown(trial.point.get(key, "-")) for key in results.sweep.space]
         rows.append([str(place), trial.id, trial.state, str(max(trial.reports, default=0)), *value, *point])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
@@ -99,6 +86,10 @@ def pixel_floor(plan: Plan) -> dict[str, float]:
     assert split is not None, "a sweep always validates"
     pixels = pixel_embeddings(same_size(split.query))
     return retrieval_metrics(pixels, split.query.labels, ks=plan.base.dataset.ks)
+
+
+def _shown(value: Value) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _trial(results: Results, number: int) -> Trial:

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -11,8 +11,10 @@ from pydantic import ValidationError
 from yaml import YAMLError
 
 from trainables.errors import UserError, first_line
+from tuner.language import parse_space
 from tuner.schema import Block, Settings
-from tuner.space import Distribution, Space, parse, paths
+from tuner.space import Distribution, Space
+from tuner.unused import check_unused
 
 
 class Sweep(Settings):
@@ -21,12 +23,12 @@ class Sweep(Settings):
     @property
     def searched(self) -> Space:
         """The space, parsed."""
-        return Space(self.distributions, {})
+        return parse_space(self.space, self.constraints)
 
     @property
     def distributions(self) -> dict[str, Distribution]:
-        """The space, parsed: key -> distribution."""
-        return {key: parse(key, written) for key, written in self.space.items()}
+        """Of the space: key -> distribution, a key after those that decide whether it exists."""
+        return dict(self.searched.distributions)
 
     @property
     def folder(self) -> Path:
@@ -71,7 +73,10 @@ def _missing(file: Path) -> UserError:
 
 
 def _lay_over(values: dict[str, Any], setting: str) -> None:
-    """`search.trials=8`; behind `space.` the whole rest is the key, since override paths have dots of their own."""
+    """`search.trials=8`; behind `space.` the whole rest is the key, since override paths have dots of their own.
+
+    null takes a key of the file out.
+    """
     key, equals, text = setting.partition("=")
     if not equals or not key:
         raise UserError(f"cannot read {setting!r}: --set takes KEY=VALUE")
@@ -86,7 +91,10 @@ def _lay_over(values: dict[str, Any], setting: str) -> None:
     node = values.setdefault(section, {})
     if not isinstance(node, dict):
         raise UserError(f"--set {key}: {section!r} has no parts")
-    node[rest] = value
+    if value is None and rest in node:
+        del node[rest]
+    else:
+        node[rest] = value
 
 
 def _sweep(values: Mapping[str, Any], file: str) -> Sweep:
@@ -96,27 +104,27 @@ def _sweep(values: Mapping[str, Any], file: str) -> Sweep:
         first = error.errors()[0]
         path = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(path, _sweep_keys(), n=1, cutoff=0.4)
+            known = _sweep_keys(*(str(part) for part in first["loc"] if isinstance(part, int)))
+            near = difflib.get_close_matches(path, known, n=1, cutoff=0.4)
             hint = f", did you mean {near[0]!r}?" if near else "."
-            raise UserError(f"{file}: unknown key {path!r}{hint} Known: {', '.join(_sweep_keys())}") from None
+            raise UserError(f"{file}: unknown key {path!r}{hint} Known: {', '.join(known)}") from None
         if first["type"] == "missing":
             raise UserError(f"{file}: {path!r} is missing") from None
         raise UserError(f"{file}: {path}={first['input']!r}: {first['msg']}") from None
-    seen: set[str] = set()
-    for key in sweep.distributions:
-        for one in paths(key):
-            if one in seen:
-                raise UserError(f"{file}: space sets {one!r} twice")
-            seen.add(one)
+    check_unused(sweep)
+    _ = sweep.searched  # every distribution, condition and constraint can be read
     return sweep
 
 
-def _sweep_keys() -> list[str]:
+def _sweep_keys(member: str = "0") -> list[str]:
+    """Every key of a file; of a list of blocks, those of one member."""
     keys = []
     for name, field in Sweep.model_fields.items():
-        block = field.annotation
-        if isinstance(block, type) and issubclass(block, Block):
-            keys += [f"{name}.{part}" for part in block.model_fields]
-        else:
-            keys.append(name)
+        blocks = [kind for kind in (field.annotation, *get_args(field.annotation)) if _is_block(kind)]
+        listed = f".{member}" if get_origin(field.annotation) is tuple else ""
+        keys += [f"{name}{listed}.{part}" for block in blocks for part in block.model_fields] or [name]
     return keys
+
+
+def _is_block(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Block)

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from ray.tune.schedulers import TrialScheduler
 
-from tuner.asha import SeededASHA, rungs
+from tuner.asha import SeededASHA
 from tuner.journal import Trial
+from tuner.rungs import rungs
 from tuner.sweep import Sweep
 
 METRIC = "val/map_at_r"

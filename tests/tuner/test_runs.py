@@ -189,7 +189,7 @@ def test_killed_and_resumed(sweep_file: Path, tmp_path: Path) -> None:
 
 def test_a_diverging_trial_is_infeasible_and_the_sweep_goes_on(sweep_file: Path, tmp_path: Path) -> None:
     space = "space={optimizer.backbone.lr: {choice: [0.001, 1.0e+30]}}"
-    process = start(sweep_file, "--set", space, "--set", "search.trials=4", "--set", "search.sampler=grid")
+    process = start(sweep_file, "--set", space, "--set", "search={sampler: grid, trials: 4, seed: 1}")
     output = finish(process)
     assert process.returncode == 0, output
     trials = Journal.read(tmp_path / "runs" / "small").trials

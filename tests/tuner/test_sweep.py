@@ -35,6 +35,10 @@ def test_trials_never_see_the_test_split(sweep: Sweep) -> None:
         ("name=a/b", "name='a/b'"),
         ("goal=null", "goal=None"),
         ("space={}", "at least 1 item"),
+        ("study={scientifik: [a]}", "unknown key 'study.scientifik', did you mean 'study.scientific'"),
+        ("tradeoffs=[{metric: model/dim}, {metrik: x}]", "'tradeoffs.1.metrik', did you mean 'tradeoffs.1.metric'"),
+        ("constraints=[loss.SupAP.taux < 1]", "did you mean 'loss.SupAP.tau'"),
+        ("space.loss.SupAP.tau={uniform: [0, 1], when: {los: a}}", "unknown key of the space 'los'"),
         ("space.loss.SupAP.tau={loguniforn: [1, 2]}", "did you mean 'loguniform'"),
         ("trials", "KEY=VALUE"),
         ("search.trials=[", "cannot read the value"),
@@ -44,6 +48,34 @@ def test_mistakes_are_refused_in_one_line(sweep_file: Path, setting: str, said: 
     with pytest.raises(UserError) as caught:
         load_sweep(sweep_file, [setting])
     assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["search.sampler=random"], "search.startup: not used by search.sampler='random'; leave out, or --set search"),
+        (["scheduler.name=none"], "scheduler.grace, scheduler.reduction: not used by scheduler.name='none'"),
+        (["scheduler.name=median"], "scheduler.reduction: not used by scheduler.name='median'"),
+        (["scheduler={name: hyperband, brackets: 2}"], "scheduler.brackets: not used"),
+        (["scheduler={name: asha, interval: 2}"], "scheduler.interval: not used by scheduler.name='asha'"),
+        (["validation.protocol=kfold"], "validation.fraction: not used by validation.protocol='kfold'"),
+        (["validation.folds=3"], "validation.folds: not used by validation.protocol='holdout'"),
+        (["search={sampler: sobol, warm_start: [runs/a]}"], "search.warm_start: not used"),
+        (["search={sampler: cmaes}", "tradeoffs=[{metric: model/dim, mode: min}]"], "several objectives"),
+    ],
+)
+def test_what_the_choice_does_not_use_is_refused(sweep_file: Path, settings: list[str], said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load_sweep(sweep_file, settings)
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_null_takes_a_key_out(sweep_file: Path) -> None:
+    without = ["scheduler.name=none", "scheduler.grace=null", "scheduler.reduction=null", "space.loss.SupAP.tau=null"]
+    sweep = load_sweep(sweep_file, without)
+    assert sweep.scheduler.grace == 3 and "loss.SupAP.tau" not in sweep.space
+    with pytest.raises(UserError, match=r"unknown key .scheduler.grase., did you mean .scheduler.grace."):
+        load_sweep(sweep_file, ["scheduler.grase=null"])
 
 
 def test_files_that_are_no_sweeps(tmp_path: Path) -> None:
