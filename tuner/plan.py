@@ -11,7 +11,7 @@ from trainables.errors import UserError, unknown
 from trainables.evaluation import metric_names
 from trainables.experiment import Experiment
 from tuner import space, store
-from tuner.search import planned_trials
+from tuner.sampling import check_search, planned_trials
 from tuner.space import Choice, Point
 from tuner.sweep import Sweep
 
@@ -53,11 +53,12 @@ def make_plan(sweep: Sweep) -> Plan:
     base = compose(sweep.fixed())
     _check_resources(sweep, base)
     defaults = _defaults(sweep)
+    check_search(sweep, defaults)
     plan = Plan(
         sweep,
         defaults,
         base,
-        planned_trials(sweep),
+        planned_trials(sweep, defaults),
         base.experience.max_iter,
         _warnings(sweep, base, defaults),
     )

@@ -9,7 +9,7 @@ from trainables.errors import UserError
 from tuner.asha import NUMBER
 from tuner.desk import Desk
 from tuner.journal import Trial
-from tuner.search import suggest
+from tuner.sampling import Draw, suggest
 
 
 class JournalSearcher(Searcher):
@@ -26,8 +26,10 @@ class JournalSearcher(Searcher):
             trial = self._left.pop(0)
         elif len(journal.trials) < plan.trials:
             number = len(journal.trials)
-            point = plan.defaults if number == 0 else suggest(plan.sweep, number, journal.trials)
-            journal.write("point", trial=number, point=point)
+            known = {**journal.warm, **journal.trials}
+            draw = Draw(plan.defaults) if number == 0 else suggest(plan.sweep, number, known)
+            note = {"note": draw.note} if draw.note else {}
+            journal.write("point", trial=number, point=draw.point, **note)
             trial = journal.trials[number]
         else:
             return Searcher.FINISHED
