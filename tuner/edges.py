@@ -6,6 +6,7 @@ from itertools import islice, product
 import numpy as np
 
 from tuner import presets, study
+from tuner.sampling import known_points
 from tuner.space import Choice, Point, Space, Value, grid, overrides
 from tuner.sweep import Sweep
 
@@ -15,7 +16,7 @@ COMPLETIONS = 200  # random points that are tried to complete an edge so that th
 
 def checked_points(sweep: Sweep) -> Iterator[tuple[str, Point]]:
     """(what it stands for, the point): every edge beside each value of the keys that it depends on, the whole
-    `search.points`, and every point of a space that has few."""
+    `search.points`, the trials of a sampler that learns nothing, and every point of a space that has few."""
     for key, distribution in sweep.distributions.items():
         for value in distribution.edges():
             for beside in _beside(sweep.searched, key):
@@ -26,6 +27,9 @@ def checked_points(sweep: Sweep) -> Iterator[tuple[str, Point]]:
     for place, given in enumerate(sweep.search.points):
         for arm in arms:
             yield f"search.points.{place}", study.joined(sweep.searched, arm, given)
+    if sweep.study is None:
+        for number, point in enumerate(islice(known_points(sweep, presets.defaults(sweep)), ENUMERATED)):
+            yield f"trial {number}", point
     for point in enumerated(sweep.searched):
         yield f"space: {' '.join(overrides(point))}", point
 

@@ -4,7 +4,8 @@ It is the only truth a sweep is resumed from: the points already drawn, every re
 killed loses nothing but the epochs after a trial's last checkpoint.
 
     {"event": "sweep", "at": 1800000000.0, ...}                the header: the sweep, the launch, versions
-    {"event": "point", "trial": 7, "point": {...}}             drawn by the sampler
+    {"event": "warm", "trials": [{"trial": -1, ...}, ...]}     finished trials of earlier sweeps, reports and all
+    {"event": "point", "trial": 7, "point": {...}, "note": {}} drawn by the sampler; what it wants to read again
     {"event": "report", "trial": 7, "epoch": 3, "metrics": {}} one epoch
     {"event": "checkpoint", "trial": 7, "epoch": 3, "path": ""}
     {"event": "end", "trial": 7, "state": "stopped", "reason": ""}
@@ -17,7 +18,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -64,6 +65,14 @@ class Trial:
         epoch = max(scores, key=lambda epoch: (sign * scores[epoch], -epoch))
         return epoch, scores[epoch]
 
+    def at_best(self, metric: str, mode: str, others: Sequence[str]) -> tuple[float, ...] | None:
+        """The best value of the metric and the others of that epoch; None where one is missing or not a number."""
+        best = self.best(metric, mode)
+        if best is None:
+            return None
+        values = (best[1], *(self.reports[best[0]].get(other, math.nan) for other in others))
+        return values if all(math.isfinite(value) for value in values) else None
+
 
 class Journal:
     """Appends events for one driver at a time; `trials` follows them."""
@@ -72,6 +81,7 @@ class Journal:
         self.folder = folder
         self.header: dict[str, Any] = {}
         self.trials: dict[int, Trial] = {}
+        self.warm: dict[int, Trial] = {}  # of earlier sweeps, numbers below 0: what the sampler starts from
         self._file: IO[str] | None = None
 
     @classmethod
@@ -121,6 +131,11 @@ class Journal:
         event = record["event"]
         if event == "sweep":
             self.header = dict(record)
+            return
+        if event == "warm":
+            for told in record["trials"]:
+                reports = {int(epoch): dict(metrics) for epoch, metrics in told["reports"].items()}
+                self.warm[told["trial"]] = Trial(told["trial"], dict(told["point"]), "finished", reports=reports)
             return
         number = int(record["trial"])
         if event == "point":

@@ -12,7 +12,7 @@ from trainables.evaluation import metric_names
 from trainables.experiment import Experiment
 from tuner import presets, space, store, study
 from tuner.edges import checked_points
-from tuner.search import planned_trials
+from tuner.sampling import check_search, planned_trials
 from tuner.space import Point
 from tuner.sweep import Sweep
 from tuner.warnings import warnings
@@ -62,7 +62,8 @@ def make_plan(sweep: Sweep) -> Plan:
     base = compose([*sweep.fixed(), *space.overrides(defaults)])
     _check_resources(sweep, base)
     epochs = base.experience.max_iter
-    trials = planned_trials(sweep) if sweep.study is None else _planned_in_arms(sweep)
+    trials = planned_trials(sweep, defaults) if sweep.study is None else _planned_in_arms(sweep)
+    check_search(sweep)
     _check_points_fit(sweep, trials)
     data = _data_sets(sweep, base)
     if sweep.scheduler.name == "asha" and sweep.scheduler.grace > epochs:

@@ -11,8 +11,7 @@ from tuner import study
 from tuner.asha import NUMBER
 from tuner.desk import Desk
 from tuner.journal import Trial
-from tuner.search import suggest
-from tuner.space import Point
+from tuner.sampling import Draw, suggest
 from tuner.sweep import Sweep
 
 
@@ -30,8 +29,10 @@ class JournalSearcher(Searcher):
             trial = self._left.pop(0)
         elif len(journal.trials) < plan.trials:
             number = len(journal.trials)
-            point = plan.defaults if number == 0 else _drawn(plan.sweep, number, journal.trials)
-            journal.write("point", trial=number, point=point)
+            known = {**journal.warm, **journal.trials}
+            draw = Draw(plan.defaults) if number == 0 else _drawn(plan.sweep, number, known)
+            note = {"note": draw.note} if draw.note else {}
+            journal.write("point", trial=number, point=draw.point, **note)
             trial = journal.trials[number]
         else:
             return Searcher.FINISHED
@@ -60,12 +61,12 @@ class JournalSearcher(Searcher):
         """Nothing was saved."""
 
 
-def _drawn(sweep: Sweep, number: int, trials: Mapping[int, Trial]) -> Point:
-    """The sampler's point; in a study the sampler draws the nuisance keys alone, from an index that all arms share."""
+def _drawn(sweep: Sweep, number: int, trials: Mapping[int, Trial]) -> Draw:
+    """The sampler's draw; in a study the sampler draws the nuisance keys alone, from an index that all arms share."""
     if sweep.study is None:
         return suggest(sweep, number, trials)
     part = study.nuisance(sweep)
-    return study.point(sweep, number, lambda index: suggest(part, index + 1, {}))
+    return Draw(study.point(sweep, number, lambda index: suggest(part, index + 1, {}).point))
 
 
 def _newest(trial: Trial) -> str | None:

@@ -14,6 +14,7 @@ from tuner.journal import FILE, Journal, running
 from tuner.plan import Plan, make_plan, prepare_data
 from tuner.results import Results
 from tuner.rungs import rungs as rungs_of
+from tuner.sampling import copy_earlier, earlier_sweeps
 from tuner.sweep import Sweep
 from tuner.tracking import TrackingSummary
 
@@ -33,7 +34,10 @@ def run_plan(
     """`run` for a plan that has been made, with what became of the writes to MLflow."""
     _check_folder(plan.sweep, resume=resume, fresh=fresh)
     stream = stream or sys.stderr
+    earlier = earlier_sweeps(plan.sweep, fresh=fresh)
     with Bars(stream) as bars:
+        for one in earlier:
+            bars.line(str(one))
         for warning in plan.warnings:
             bars.line(f"warning: {warning}")
         for line in prepare_data(plan, bars.update):
@@ -48,6 +52,7 @@ def run_plan(
     try:
         if not journal.header:
             journal.write("sweep", **runner.header(plan))
+        copy_earlier(earlier, journal)
         rungs = [] if plan.sweep.scheduler.name == "none" else rungs_of(
             plan.sweep.scheduler.grace, plan.sweep.scheduler.reduction, plan.epochs
         )  # fmt: skip

@@ -29,7 +29,7 @@ class Uniform:
             return False
         return self.step is None or math.isclose(value, self._nth(round((value - self.low) / self.step)), rel_tol=1e-9)
 
-    def edges(self) -> tuple[Value, ...]:
+    def edges(self) -> tuple[float, float]:
         return (self.low, self.high if self.step is None else self._nth(self.steps))
 
     def at(self, fraction: float) -> float:
@@ -47,6 +47,11 @@ class Uniform:
         """How many steps lie between the first value and the last."""
         assert self.step is not None
         return int((self.high - self.low) / self.step + 1e-9)
+
+    def nearest(self, value: float) -> float:
+        """The value that could have been drawn next to this one."""
+        inside = min(max(value, self.low), self.high)
+        return inside if self.step is None else self._nth(min(round((inside - self.low) / self.step), self.steps))
 
     def _nth(self, index: int) -> float:
         """Without the rounding errors of a sum: 0.3, not 0.30000000000000004."""
@@ -70,7 +75,7 @@ class Int:
     def __contains__(self, value: Any) -> bool:
         return is_number(value) and self.low <= value <= self.high and (value - self.low) % self.step == 0
 
-    def edges(self) -> tuple[Value, ...]:
+    def edges(self) -> tuple[int, int]:
         return (self.low, self.low + self.steps * self.step)
 
     def at(self, fraction: float) -> int:

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from tuner.search import suggest
 
 from trainables.errors import UserError
 from tuner import study
-from tuner.search import suggest
 from tuner.space import Point
 from tuner.sweep import Sweep
 
