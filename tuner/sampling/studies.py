@@ -48,9 +48,7 @@ def gp_point(question: Question) -> Draw:
     import optuna
 
     def sampler(seed: int) -> optuna.samplers.BaseSampler:
-        return optuna.samplers.GPSampler(
-            seed=seed, n_startup_trials=question.sweep.search.startup, warn_independent_sampling=False
-        )
+        return optuna.samplers.GPSampler(seed=seed, n_startup_trials=question.sweep.search.startup)
 
     return _ask(question, sampler, complete_trials(question, outcomes(question)))[0]
 
