@@ -102,7 +102,7 @@ def test_a_study_has_whole_rounds(sweep_file: Path) -> None:
             ["scheduler.reduction=4", "train=[experience.max_iter=8]"],
             "the rung of epoch 4: it can stop next to nothing",
         ),
-        (["constraints=[loss.SupAP.tau > 0.0999]"], "random points: narrower ranges"),
+        (["constraints=[loss.SupAP.tau > 0.097]"], "random points: narrower ranges"),
         (["constraints=[loss.SupAP.tau > 0.05]"], "the presets (trial 0) break the constraint 'loss.SupAP.tau > 0.05'"),
         (["space={loss.SupAP.tau: {uniform: [0.005, 1]}}"], "no learning rate is searched"),
         (["space.experience.seed={int: [0, 3]}"], "6 trials are few for 4 searched values"),

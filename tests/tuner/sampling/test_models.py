@@ -175,7 +175,7 @@ def test_several_objectives() -> None:
 
 def test_generations_of_nsga2() -> None:
     """Eight a generation; the presets' and the file's own points are of the first."""
-    sweep = made_sweep("nsga2", points=[{"b": 1.0}], trials=30)
+    sweep = made_sweep("nsga2", points=[{"a": 0.01, "b": 1.0, "c": 0.01, "d": 0.1}], trials=30)
     known = searched(sweep, FIRST, judge, 30)
     generations = [one.note.get("generation", 0) for one in known.values()]
     assert generations == [place // 8 for place in range(30)]
