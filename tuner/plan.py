@@ -10,7 +10,7 @@ from trainables.data import summary
 from trainables.errors import UserError, unknown
 from trainables.evaluation import metric_names
 from trainables.experiment import Experiment
-from tuner import space, store
+from tuner import scheduling, space, store
 from tuner.search import planned_trials
 from tuner.space import Choice, Point
 from tuner.sweep import Sweep
@@ -62,10 +62,7 @@ def make_plan(sweep: Sweep) -> Plan:
         _warnings(sweep, base, defaults),
     )
     _check_edges(plan)
-    if sweep.scheduler.name == "asha" and sweep.scheduler.grace > plan.epochs:
-        raise UserError(
-            f"scheduler.grace={sweep.scheduler.grace} is past the last epoch: experience.max_iter={plan.epochs}"
-        )
+    scheduling.check(sweep, plan.epochs)
     store.check(sweep.tracking)
     return plan
 
@@ -159,8 +156,8 @@ def _warnings(sweep: Sweep, base: Experiment, defaults: Point) -> tuple[str, ...
     for key, distribution in sweep.distributions.items():
         if defaults[key] not in distribution and not isinstance(distribution, Choice):
             found.append(f"the preset {key}={defaults[key]} lies outside the searched {distribution}")
-    if sweep.scheduler.name == "asha" and sweep.scheduler.grace >= base.experience.max_iter:
-        found.append("scheduler.grace reaches the last epoch: ASHA can stop nothing")
+    if sweep.scheduler.name in scheduling.GRACED and sweep.scheduler.grace >= base.experience.max_iter:
+        found.append(f"scheduler.grace reaches the last epoch: {sweep.scheduler.name} can stop nothing")
     if not any(path.endswith(".lr") for key in sweep.space for path in space.paths(key)):
         found.append("no learning rate is searched: the winner may only suit the preset's")
     if sweep.search.trials < 4 * len(sweep.space):

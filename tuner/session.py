@@ -8,7 +8,7 @@ from typing import IO
 
 from trainables.console import Bars
 from trainables.errors import UserError
-from tuner import cluster
+from tuner import cluster, scheduling
 from tuner.board import Board
 from tuner.journal import FILE, Journal, running
 from tuner.plan import Plan, make_plan, prepare_data
@@ -38,7 +38,7 @@ def run_plan(
         for line in prepare_data(plan, bars.update):
             bars.line(line)
     cluster.prepare_environment(plan.sweep)
-    from tuner import asha, runner
+    from tuner import runner
 
     if fresh:
         _set_aside(plan.sweep.folder)
@@ -47,10 +47,7 @@ def run_plan(
     try:
         if not journal.header:
             journal.write("sweep", **runner.header(plan))
-        rungs = [] if plan.sweep.scheduler.name == "none" else asha.rungs(
-            plan.sweep.scheduler.grace, plan.sweep.scheduler.reduction, plan.epochs
-        )  # fmt: skip
-        board = Board(plan.sweep, plan.trials, plan.epochs, rungs, stream)
+        board = Board(plan.sweep, plan.trials, plan.epochs, scheduling.rungs(plan.sweep, plan.epochs), stream)
         return runner.launch(plan, journal, board)
     finally:
         journal.close()
