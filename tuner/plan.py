@@ -10,7 +10,7 @@ from trainables.data import summary
 from trainables.errors import UserError, unknown
 from trainables.evaluation import metric_names
 from trainables.experiment import Experiment
-from tuner import scheduling, space, store
+from tuner import probe, scheduling, space, store
 from tuner.search import planned_trials
 from tuner.space import Choice, Point
 from tuner.sweep import Sweep
@@ -112,10 +112,7 @@ def _check_resources(sweep: Sweep, base: Experiment) -> None:
     if resources.gpu > 0:
         import torch
 
-        if resources.gpu * resources.workers > torch.cuda.device_count():
-            raise UserError(
-                f"resources.gpu={resources.gpu:g} a trial{workers}, this machine has {torch.cuda.device_count()}"
-            )
+        probe.check_shares(resources, concurrent, torch.cuda.device_count())
 
 
 def _check_workers(sweep: Sweep, base: Experiment) -> None:

@@ -8,7 +8,7 @@ from typing import IO
 
 from trainables.console import Bars
 from trainables.errors import UserError
-from tuner import cluster, scheduling
+from tuner import cluster, probe, scheduling
 from tuner.board import Board
 from tuner.journal import FILE, Journal, running
 from tuner.plan import Plan, make_plan, prepare_data
@@ -37,6 +37,7 @@ def run_plan(
             bars.line(f"warning: {warning}")
         for line in prepare_data(plan, bars.update):
             bars.line(line)
+    probe.check_memory(plan.sweep, plan.base)
     cluster.prepare_environment(plan.sweep)
     from tuner import runner
 
