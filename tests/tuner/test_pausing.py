@@ -6,12 +6,20 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import write_emoji
 from tests.tuner.test_runs import assert_whole, finish, left_behind, reports, start, wait_for
 from tuner.journal import Journal, Trial
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 HYPERBAND = ["--set", "scheduler={name: hyperband, grace: 1, reduction: 2}", "--set", "search.sampler=random",
              "--set", "search.trials=7"]  # fmt: skip
+
+
+@pytest.fixture
+def hard_file(sweep_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The small sweep on images so noisy that its points differ in what they reach."""
+    monkeypatch.setenv("ROADMAP_TUNE_DATA", str(write_emoji(tmp_path / "data", noise=250)))
+    return sweep_file
 
 
 def assert_halved(trials: dict[int, Trial]) -> None:
@@ -27,8 +35,8 @@ def assert_halved(trials: dict[int, Trial]) -> None:
         assert sorted(trial.reports) == list(range(1, len(trial.reports) + 1))
 
 
-def test_hyperband_pauses_and_goes_on(sweep_file: Path, tmp_path: Path) -> None:
-    process = start(sweep_file, *HYPERBAND)
+def test_hyperband_pauses_and_goes_on(hard_file: Path, tmp_path: Path) -> None:
+    process = start(hard_file, *HYPERBAND)
     output = finish(process)
     assert process.returncode == 0 and "Traceback" not in output, output
     assert not left_behind(process.pid)
@@ -39,15 +47,15 @@ def test_hyperband_pauses_and_goes_on(sweep_file: Path, tmp_path: Path) -> None:
     assert parts, "a trial that went on has its checkpoints beside the earlier ones"
 
 
-def test_paused_trials_outlive_a_kill(sweep_file: Path, tmp_path: Path) -> None:
+def test_paused_trials_outlive_a_kill(hard_file: Path, tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "small"
-    process = start(sweep_file, *HYPERBAND)
+    process = start(hard_file, *HYPERBAND)
     wait_for(lambda: reports(folder) >= 7)
     os.kill(process.pid, signal.SIGKILL)
     finish(process)
     wait_for(lambda: not left_behind(process.pid), 30)
     before = Journal.read(folder).trials
-    resumed = start(sweep_file, *HYPERBAND, "--resume")
+    resumed = start(hard_file, *HYPERBAND, "--resume")
     output = finish(resumed)
     assert resumed.returncode == 0 and "Traceback" not in output, output
     assert_whole(tmp_path, 7)
@@ -58,11 +66,17 @@ def test_paused_trials_outlive_a_kill(sweep_file: Path, tmp_path: Path) -> None:
         assert not trial.ended or (after[number].state, after[number].reason) == (trial.state, trial.reason)
 
 
-def test_median_stopping(sweep_file: Path, tmp_path: Path) -> None:
-    process = start(sweep_file, "--set", "scheduler={name: median, grace: 1}", "--set", "search.trials=8")
+def test_median_stopping(hard_file: Path, tmp_path: Path) -> None:
+    """Learning rates so small that nothing is learned come last in the grid."""
+    process = start(
+        hard_file,
+        *("--set", "scheduler={name: median, grace: 1}", "--set", "search={sampler: grid, trials: 6}"),
+        *("--set", "space={optimizer.backbone.lr: {choice: [0.01, 0.02, 0.03, 1.0e-6, 2.0e-6]}}"),
+    )
     output = finish(process)
     assert process.returncode == 0 and "Traceback" not in output, output
-    assert_whole(tmp_path, 8)
-    trials = Journal.read(tmp_path / "runs" / "small").trials.values()
-    stopped = [trial for trial in trials if trial.state == "stopped"]
-    assert stopped and all(trial.reason.startswith("median: epoch ") for trial in stopped)
+    assert_whole(tmp_path, 6)
+    trials = Journal.read(tmp_path / "runs" / "small").trials
+    assert [trials[number].state for number in (0, 4, 5)] == ["finished", "stopped", "stopped"]
+    for number in (4, 5):
+        assert trials[number].reason.startswith("median: epoch 1, best ") and trials[number].reason in output

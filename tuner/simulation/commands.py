@@ -16,11 +16,18 @@ BEGIN, END = "<!-- simulated: begin -->", "<!-- simulated: end -->"
 
 def write_into(file: Path, lines: Sequence[str]) -> None:
     """Replaces what stands between the two marks of the file."""
+    before, after = marked(file)
+    file.write_text("\n".join([before + BEGIN, *lines, END + after]))
+
+
+def marked(file: Path) -> tuple[str, str]:
+    """What stands before and after the marks; UserError where the file has none."""
     text = file.read_text() if file.is_file() else ""
-    if BEGIN not in text or END not in text:
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
         raise UserError(f"{file} has no {BEGIN} ... {END} to write between")
-    before, _, rest = text.partition(BEGIN)
-    file.write_text("\n".join([before + BEGIN, *lines, END + rest.partition(END)[2]]))
+    return before, after
 
 
 def default_file(sweep_file: str) -> Path:
@@ -76,6 +83,8 @@ def _simulate(arguments: argparse.Namespace) -> int:
     _above("--trials", trials, 0)
     if trials > len(curves.trials):
         raise UserError(f"--trials={trials}: {len(curves.trials)} points are recorded")
+    if arguments.write is not None:
+        marked(arguments.write)
     rows = []
     for row in ROWS:
         rows.append(simulate_row(sweep, curves, row, repeats=arguments.repeats, slots=arguments.slots, trials=trials))
