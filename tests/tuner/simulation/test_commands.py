@@ -91,6 +91,28 @@ def test_mistakes_are_said_in_one_line(
 
 
 @pytest.mark.slow
+def test_the_table_in_the_documents_is_the_simulators() -> None:
+    """The rows with random points, simulated again from the shipped curves."""
+    root = Path(__file__).parents[3]
+    file = root / "search_spaces" / "emoji.yaml"
+    sweep = load_sweep(file)
+    curves = Curves.read(default_file(str(file)), sweep)
+    page = (root / "docs" / "scheduling.md").read_text()
+    rows = [
+        simulate_row(sweep, curves, row, repeats=200, slots=2, trials=len(curves.trials))
+        for row in savings.ROWS
+        if row[0] == "random"
+    ]
+    for line in report(curves, sweep.objective.mode, rows, slots=2):
+        assert f"\n{line}\n" in page
+
+
+def test_shipped_curves_are_small() -> None:
+    files = list((Path(__file__).parents[3] / "search_spaces" / "curves").glob("*.csv"))
+    assert files and all(file.stat().st_size < 100_000 for file in files)
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_recorded_then_simulated(sweep_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(sweep_file.parent)
