@@ -28,7 +28,7 @@ class HyperBand(Rule):
 
     Then the best 1/reduction of the cohort go on and the others are stopped. A trial that ended before the rung has
     come with the worst value there is. Trial 0 counts and never waits. The last bracket may be short of trials: its
-    cohort is those that the sweep plans.
+    cohort is those that the sweep plans. Trials that are added while it runs have no bracket before the next launch.
     """
 
     def __init__(self, mode: str, epochs: int, *, grace: int, reduction: float, trials: int) -> None:
@@ -38,7 +38,9 @@ class HyperBand(Rule):
         self._of = {number: bracket for bracket in self._brackets for number in bracket.cohorts[0]}
 
     def _judge(self, number: int, epoch: int, merit: float) -> Verdict:
-        bracket = self._of[number]
+        bracket = self._of.get(number)
+        if bracket is None:
+            return Verdict.CONTINUE
         level = next((i for i, merits in enumerate(bracket.merits) if number not in merits), None)
         if level is None or epoch < bracket.rungs[level]:
             return Verdict.CONTINUE
@@ -54,7 +56,9 @@ class HyperBand(Rule):
         return Verdict.PAUSE if number in self.paused else Verdict.CONTINUE
 
     def _gone(self, number: int) -> None:
-        bracket = self._of[number]
+        bracket = self._of.get(number)
+        if bracket is None:
+            return
         for merits in bracket.merits:
             merits.setdefault(number, -math.inf)
         self._decide(bracket)

@@ -85,6 +85,13 @@ def test_any_order_of_reports_runs_the_epochs_of_the_algorithm(
     assert all(trial.ended for trial in launch.trials.values())
 
 
+def test_a_trial_that_was_not_planned_runs_to_its_end() -> None:
+    rule = hyperband(3, 3)
+    assert rule.report(3, 1, 0.1) is GO
+    rule.ended(3)
+    assert rule.paused == set() and rule.dropped == []
+
+
 def test_fewer_trials_than_the_first_bracket_holds() -> None:
     values = curves(5, 9)
     launch = Launch(hyperband(9, 5), values, slots=2)
