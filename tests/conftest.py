@@ -12,7 +12,7 @@ from trainables.data.emoji import FOLDER
 CLASSES, IMAGES_A_CLASS, SUPER_CLASSES, SIZE = 48, 5, 3, 64
 
 
-def write_emoji(root: Path, classes: int = CLASSES, seed: int = 0) -> Path:
+def write_emoji(root: Path, classes: int = CLASSES, seed: int = 0, noise: float = 60) -> Path:
     """root/FOLDER: each class a colour pattern, each image a noisy copy; returns root."""
     folder = root / FOLDER
     folder.mkdir(parents=True)
@@ -22,8 +22,8 @@ def write_emoji(root: Path, classes: int = CLASSES, seed: int = 0) -> Path:
     for label in range(classes):
         for instance in range(IMAGES_A_CLASS):
             picture = np.kron(patterns[label], np.ones((SIZE // 4, SIZE // 4, 1)))
-            noise = generator.normal(0, 60, picture.shape)
-            images.append(np.clip(picture + noise, 0, 255).astype(np.uint8))
+            added = generator.normal(0, noise, picture.shape)
+            images.append(np.clip(picture + added, 0, 255).astype(np.uint8))
             rows.append(
                 [f"v{instance}/c{label:03d}.png", f"c{label:03d}", f"s{label % SUPER_CLASSES}", f"v{instance}", ""]
             )

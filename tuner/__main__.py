@@ -4,6 +4,8 @@ roadmap-tune run search_spaces/emoji.yaml      launch a sweep, follow it, rank i
 roadmap-tune check search_spaces/emoji.yaml    everything that can be known before launch
 roadmap-tune status search_spaces/emoji.yaml   where it stands, from any shell
 roadmap-tune ui search_spaces/emoji.yaml       the MLflow UI on this machine
+roadmap-tune record search_spaces/emoji.yaml   random points trained to the end, for `simulate`
+roadmap-tune simulate search_spaces/emoji.yaml what samplers and schedulers save and lose on recorded points
 roadmap-tune data build emoji                  the data set, ready on this machine
 roadmap-tune data check sop --root DIR         every image decoded, the bad ones named
 roadmap-tune data info sop --root DIR          counts, sizes, fingerprint
@@ -16,6 +18,7 @@ from collections.abc import Callable, Sequence
 
 from trainables.errors import UserError
 from tuner import datasets
+from tuner.simulation import commands as simulation
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     ui.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings")
     ui.add_argument("--port", type=int, default=5000)
     ui.set_defaults(command=_ui)
+    simulation.add_commands(commands, sweep)
     datasets.add_commands(commands)
     return parser
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from trainables.probe import Cost
 from tuner.plan import Plan
-from tuner.rungs import rungs
+from tuner.scheduling import rungs
 
 KEPT = 2  # checkpoints of a trial: its best and its last
 
@@ -49,7 +49,7 @@ def expected_epochs(plan: Plan) -> float | None:
         return float(plan.trials * plan.epochs)
     if scheduler.name != "asha":
         return None
-    whole = rungs(scheduler.grace, scheduler.reduction, plan.epochs)
+    whole = rungs(plan.sweep, plan.epochs)
     brackets = [whole[first:] for first in range(scheduler.brackets)]
     # as often as ASHA draws them
     weights = [math.exp(len(bracket)) for bracket in brackets]

@@ -145,7 +145,8 @@ class Journal:
         if event == "report":
             trial.state = "running"
             trial.reports[int(record["epoch"])] = dict(record["metrics"])
-            trial.reported_at[int(record["epoch"])] = float(record["at"])
+            # an epoch that is trained again after a kill keeps its place among the reports: rules replay them in order
+            trial.reported_at.setdefault(int(record["epoch"]), float(record["at"]))
         elif event == "checkpoint":
             trial.checkpoints[int(record["epoch"])] = str(record["path"])
         elif event == "end":

@@ -10,7 +10,7 @@ from trainables.data import summary
 from trainables.errors import UserError, unknown
 from trainables.evaluation import metric_names
 from trainables.experiment import Experiment
-from tuner import presets, space, store, study
+from tuner import presets, probe, scheduling, space, store, study
 from tuner.edges import checked_points
 from tuner.sampling import check_search, planned_trials
 from tuner.space import Point
@@ -66,8 +66,7 @@ def make_plan(sweep: Sweep) -> Plan:
     check_search(sweep)
     _check_points_fit(sweep, trials)
     data = _data_sets(sweep, base)
-    if sweep.scheduler.name == "asha" and sweep.scheduler.grace > epochs:
-        raise UserError(f"scheduler.grace={sweep.scheduler.grace} is past the last epoch: experience.max_iter={epochs}")
+    scheduling.check(sweep, epochs)
     store.check(sweep.tracking)
     return Plan(sweep, defaults, base, data, trials, epochs, warnings(sweep, defaults, trials, epochs))
 
@@ -162,10 +161,7 @@ def _check_resources(sweep: Sweep, base: Experiment) -> None:
     if resources.gpu > 0:
         import torch
 
-        if resources.gpu * resources.workers > torch.cuda.device_count():
-            raise UserError(
-                f"resources.gpu={resources.gpu:g} a trial{workers}, this machine has {torch.cuda.device_count()}"
-            )
+        probe.check_shares(resources, concurrent, torch.cuda.device_count())
 
 
 def _check_workers(sweep: Sweep, base: Experiment) -> None:

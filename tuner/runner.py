@@ -7,11 +7,9 @@ from typing import Any
 import ray
 from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig
-from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from trainables.trainable import RetrievalTrainable
 from tuner import cluster
-from tuner.asha import NUMBER, SeededASHA
 from tuner.board import Board
 from tuner.desk import Desk
 from tuner.interruption import Interruption
@@ -19,7 +17,9 @@ from tuner.journal import Journal
 from tuner.plan import Plan
 from tuner.recorder import LOST_RETRIES, Recorder
 from tuner.results import Results
-from tuner.searcher import JournalSearcher
+from tuner.scheduling import make_rule
+from tuner.scheduling.tune import RuleScheduler
+from tuner.searcher import JournalSearcher, folder_name
 from tuner.sweep import Sweep
 from tuner.tracking import Tracker, TrackingSummary
 
@@ -64,28 +64,29 @@ def header(plan: Plan) -> dict[str, Any]:
 
 def _fit(plan: Plan, desk: Desk, interruption: Interruption) -> None:
     sweep, journal = plan.sweep, desk.journal
-    scheduler: TrialScheduler = FIFOScheduler()
-    if sweep.scheduler.name == "asha":
-        scheduler = SeededASHA(sweep, plan.epochs)
-        scheduler.replay(journal.trials.values())
-    remaining = plan.trials - sum(trial.ended for trial in journal.trials.values())
+    rule = make_rule(sweep, plan.epochs, plan.trials)
+    rule.replay(journal.trials.values(), sweep.objective.metric)
+    recorder = Recorder(desk, rule, interruption)
+    for number in rule.dropped:  # decided, and the driver was killed before it was written
+        desk.started(journal.trials[number])
+    recorder.tell_dropped()
     attempts = len(list(sweep.folder.glob("launch-*"))) + 1
     tuner = tune.Tuner(
         tune.with_resources(RetrievalTrainable, _resources(sweep)),
         tune_config=TuneConfig(
-            search_alg=JournalSearcher(desk),
-            scheduler=scheduler,
-            num_samples=remaining,
+            search_alg=JournalSearcher(desk, rule),
+            scheduler=RuleScheduler(rule, sweep.objective.metric),
+            num_samples=-1,  # until the searcher has no more
             max_concurrent_trials=sweep.budget.concurrent,
             time_budget_s=None if sweep.budget.hours is None else sweep.budget.hours * 3600,
             reuse_actors=True,
-            trial_dirname_creator=lambda trial: f"trial-{trial.config[NUMBER]:04d}",
+            trial_dirname_creator=folder_name,
         ),
         run_config=RunConfig(
             name=f"launch-{attempts}",
             storage_path=str(sweep.folder),
             verbose=0,
-            callbacks=[Recorder(desk, scheduler, interruption)],
+            callbacks=[recorder],
             failure_config=FailureConfig(max_failures=LOST_RETRIES),
             checkpoint_config=CheckpointConfig(
                 num_to_keep=1,  # the best; Ray keeps the latest beside it

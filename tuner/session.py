@@ -8,12 +8,11 @@ from typing import IO
 
 from trainables.console import Bars
 from trainables.errors import UserError
-from tuner import cluster
+from tuner import cluster, probe, scheduling
 from tuner.board import Board
 from tuner.journal import FILE, Journal, running
 from tuner.plan import Plan, make_plan, prepare_data
 from tuner.results import Results
-from tuner.rungs import rungs as rungs_of
 from tuner.sampling import copy_earlier, earlier_sweeps
 from tuner.sweep import Sweep
 from tuner.tracking import TrackingSummary
@@ -42,6 +41,7 @@ def run_plan(
             bars.line(f"warning: {warning}")
         for line in prepare_data(plan, bars.update):
             bars.line(line)
+    probe.check_memory(plan.sweep, plan.base)
     cluster.prepare_environment(plan.sweep)
     from tuner import runner
 
@@ -53,10 +53,7 @@ def run_plan(
         if not journal.header:
             journal.write("sweep", **runner.header(plan))
         copy_earlier(earlier, journal)
-        rungs = [] if plan.sweep.scheduler.name == "none" else rungs_of(
-            plan.sweep.scheduler.grace, plan.sweep.scheduler.reduction, plan.epochs
-        )  # fmt: skip
-        board = Board(plan.sweep, plan.trials, plan.epochs, rungs, stream)
+        board = Board(plan.sweep, plan.trials, plan.epochs, scheduling.rungs(plan.sweep, plan.epochs), stream)
         return runner.launch(plan, journal, board)
     finally:
         journal.close()

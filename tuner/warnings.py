@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from tuner import study
-from tuner.rungs import rungs
+from tuner.scheduling import rungs
 from tuner.space import Choice, Int, Point, Space, Uniform, paths
 from tuner.sweep import Sweep
 
@@ -77,7 +77,7 @@ def _of_scheduler(sweep: Sweep, trials: int, epochs: int) -> Iterator[str]:
     if scheduler.name in ("asha", "hyperband") and trials < scheduler.reduction:
         yield f"{trials} trials are fewer than scheduler.reduction={scheduler.reduction:g}: no rung can compare them"
     elif scheduler.name == "asha" and scheduler.brackets == 1:
-        compared = rungs(scheduler.grace, scheduler.reduction, epochs)
+        compared = rungs(sweep, epochs)
         for place, rung in enumerate(compared):
             if trials / scheduler.reduction**place < scheduler.reduction:
                 yield (
