@@ -139,12 +139,12 @@ def test_workers_count_in_the_cores_and_gpus_of_a_trial(small: Path, monkeypatch
     import torch
 
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     make_plan(load_sweep(small, ["resources={cpu: 2, gpu: 1, workers: 2}", "budget.concurrent=2"]))
     with pytest.raises(UserError, match=r"budget.concurrent=1$"):
         make_plan(load_sweep(small, ["resources={cpu: 3, gpu: 1, workers: 2}", "budget.concurrent=2"]))
-    with pytest.raises(UserError, match=r"resources.gpu=1 a trial with resources.workers=3, this machine has 2"):
-        make_plan(load_sweep(small, ["resources={cpu: 1, gpu: 1, workers: 3}"]))
+    with pytest.raises(UserError, match=r"resources.gpu=1 a trial with resources.workers=5, this machine has 4"):
+        make_plan(load_sweep(small, ["resources={cpu: 1, gpu: 1, workers: 5}"]))
 
 
 def test_a_sweep_may_go_on_with_other_workers_and_not_with_other_cores(small: Path, tmp_path: Path) -> None:
