@@ -6,7 +6,7 @@ It knows nothing of who listens: the command line prints the reports, the Ray tr
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,17 +21,14 @@ from trainables.data import (
     RetrievalSplit,
     TrainLoader,
     build_transform,
-    eval_batches,
 )
 from trainables.difference import difference
 from trainables.distributed import World
 from trainables.errors import UserError, unknown
-from trainables.evaluation import landmark_metrics, metric_means, per_query_metrics
+from trainables.evaluator import Evaluator, Progress
 from trainables.experiment import Experiment
 from trainables.splitting import train_and_validation
 from trainables.steps import Diverged
-
-Progress = Callable[[str, int, int], None]  # (what, done, total)
 
 
 @dataclass(frozen=True)
@@ -87,11 +84,13 @@ class Training:
             self.net.to(memory_format=torch.channels_last)
         if experience.compile:
             self.net.backbone.compile()  # how it is called, not what it is: names in the checkpoint stay
+        parameters = sum(parameter.numel() for parameter in self.net.parameters())
+        self._size = {"model/dim": float(self.net.embed_dim), "model/parameters": float(parameters)}
         self._step = building.build_step(experiment, self.net, self.world, images)
-        self._test_transform = build_transform(experiment.transform.test)
         # one of its own: its numbers go to the device, the loader's processes have no part in that
         of_test = build_transform(experiment.transform.test).normalised
-        self._test_forward = replace(self._step.forward, normalise=of_test)
+        forward = replace(self._step.forward, normalise=of_test)
+        self._evaluator = Evaluator(experiment, self.net, forward, self.world, self._workers, self._progress)
         checks.check_warm_up(experiment, self.net)
         checks.check_schedules(experiment, self._step.optimization.parts, len(self._loader))
 
@@ -131,38 +130,21 @@ class Training:
             scores = self.evaluate(split)
             metrics.update({f"{split.name}/{key}": value for key, value in scores.items()})
             if split is self.validation:
+                metrics["time/embed_ms"] = self._evaluator.embed_ms
                 self._keep_best(epoch, scores)
                 self._step.optimization.after_validation(scores[self.experiment.experience.principal_metric])
+        metrics |= self._size
         metrics["time/evaluation_s"] = time.perf_counter() - evaluating
         metrics["time/epoch_s"] = time.perf_counter() - started
         return Report(epoch, metrics)
 
     def evaluate(self, split: RetrievalSplit) -> dict[str, float]:
         """The retrieval metrics of the network as it is now on one split."""
-        embeddings = self._both(split)
-        return self.world.from_leader(lambda: self._measured(split, *embeddings))
+        return self._evaluator.evaluate(split, self.finished_epochs)
 
     def by_query(self, split: RetrievalSplit) -> dict[str, np.ndarray]:
-        """The same metrics by query, (N,) each, NaN where a query has no positive. Not of landmarks."""
-        return self._by_query(split, *self._both(split))
-
-    def _both(self, split: RetrievalSplit) -> tuple[Tensor, Tensor | None]:
-        return self.embed(split.query), None if split.gallery is None else self.embed(split.gallery)
-
-    def _measured(self, split: RetrievalSplit, query: Tensor, gallery: Tensor | None) -> dict[str, float]:
-        if split.ground_truth is not None and gallery is not None:
-            return landmark_metrics(query, gallery, split.ground_truth)
-        return metric_means(self._by_query(split, query, gallery))
-
-    def _by_query(self, split: RetrievalSplit, query: Tensor, gallery: Tensor | None) -> dict[str, np.ndarray]:
-        return per_query_metrics(
-            query,
-            torch.as_tensor(split.query.labels),
-            gallery,
-            None if split.gallery is None else torch.as_tensor(split.gallery.labels),
-            ks=self.experiment.dataset.ks,
-            full_ranking=self.experiment.experience.with_AP,
-        )
+        """The same metrics by query, (N,) each, NaN where a query has no positive."""
+        return self._evaluator.by_query(split, self.finished_epochs)
 
     def test_splits(self) -> tuple[RetrievalSplit, ...]:
         """The test classes, of experience.eval_split alone where it is set. A sweep's trials never ask for them."""
@@ -176,30 +158,11 @@ class Training:
 
     def embed(self, images: LabelledImages) -> Tensor:
         """(N, D) float32 embeddings in the order of the images."""
-        experience = self.experiment.experience
-        own = images.subset(self._whole_batches(len(images)))
-        self.net.eval()
-        rows = [torch.empty(0, self.net.embed_dim, device=self.device)]
-        with torch.inference_mode():
-            for batch, _, _ in eval_batches(
-                own,
-                self._test_transform,
-                experience.eval_bs,
-                workers=self._workers,
-                pin_memory=experience.pin_memory and self.device.type == "cuda",
-            ):
-                rows.append(self._test_forward(batch).float())
-                self._progress("embed", min((len(rows) - 1) * experience.eval_bs, len(own)), len(own))
-        embeddings = self.world.gather(torch.cat(rows))
-        if not torch.isfinite(embeddings).all():
-            raise Diverged(f"an embedding is not finite after epoch {self.finished_epochs}")
-        return embeddings.clone()
+        return self._evaluator.embed(images, self.finished_epochs)
 
-    def _whole_batches(self, count: int) -> np.ndarray:
-        """Positions of this process' share of `count` images: batches stay what they are in one process."""
-        size = self.experiment.experience.eval_bs
-        part = self.world.share(-(-count // size))
-        return np.arange(part.start * size, min(part.stop * size, count))
+    def move(self, device: str | torch.device) -> None:
+        """All that the training keeps on its device, to another: to make room there between two epochs, and back."""
+        self._step.move(device)
 
     def state(self) -> dict[str, Any]:
         """Everything the next epoch depends on, as tensors, numbers and text."""

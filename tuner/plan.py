@@ -10,6 +10,7 @@ from trainables.data import summary
 from trainables.errors import UserError, unknown
 from trainables.evaluation import metric_names
 from trainables.experiment import Experiment
+from trainables.splitting import train_and_validation
 from tuner import space, store
 from tuner.search import planned_trials
 from tuner.space import Choice, Point
@@ -21,6 +22,8 @@ DECIDED = {
     "experience.kfold": "validation.protocol",
     "experience.split": "validation.protocol",
     "experience.split_random_state": "validation.seed",
+    "experience.with_super_labels": "validation.unit",
+    "experience.closed_set": "validation.unit",
     "experience.principal_metric": "objective.metric",
     "experience.val_eval_freq": "the sweep: a trial is validated every epoch",
     "experience.test_eval_freq": "the sweep: a trial never sees the test split",
@@ -74,6 +77,7 @@ def prepare_data(plan: Plan, progress: Callable[[str, int, int], None]) -> list[
     """The data set on this machine, built or fetched where it can be; what is in it, line by line."""
     dataset = build_dataset(plan.base)
     dataset.ensure(progress)
+    train_and_validation(plan.base, dataset.train())  # refuses what every trial would be refused for
     return summary(dataset)
 
 

@@ -9,7 +9,7 @@ from trainables.composition import compose
 from trainables.data import same_size
 from trainables.errors import UserError
 from trainables.evaluation import pixel_embeddings, retrieval_metrics
-from trainables.splitting import train_and_validation
+from trainables.splitting import validations
 from tuner.board import Board
 from tuner.journal import FILE, Journal, Trial, running
 from tuner.plan import Plan
@@ -25,8 +25,7 @@ def plan_lines(plan: Plan) -> list[str]:
     lines = [f"{sweep.name}: {sweep.goal}"]
     lines.append(f"{plan.trials} trials of at most {plan.epochs} epochs, {sweep.search.sampler}, "
                  f"{sweep.scheduler.name}, {sweep.budget.concurrent} at a time")  # fmt: skip
-    lines.append(f"objective {sweep.objective.metric} ({sweep.objective.mode}) on {sweep.validation.fraction:g} "
-                 "of the train classes, held out")  # fmt: skip
+    lines.append(f"objective {sweep.objective.metric} ({sweep.objective.mode}) on {sweep.validation}")
     for key, distribution in sweep.distributions.items():
         lines.append(f"  {key}: {distribution}, preset {plan.defaults[key]}")
     lines += [f"warning: {warning}" for warning in plan.warnings]
@@ -54,7 +53,7 @@ def ranking(results: Results, shown: int = SHOWN) -> list[str]:
     rows = [["rank", "trial", "state", "epochs", metric, "best epoch", *short]]
     for place, trial in enumerate(results.ranked[:shown], start=1):
         best = trial.best(metric, results.sweep.objective.mode)
-        value = ["-", "-"] if best is None else [f"{best[1]:.4f}", str(best[0])]
+        value = ["-", "-"] if best is None else [results.told(trial), str(best[0])]
         point = [f"{number:.4g}" if isinstance(number, float) else str(number) for number in trial.point.values()]
         rows.append([str(place), trial.id, trial.state, str(max(trial.reports, default=0)), *value, *point])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
@@ -86,7 +85,7 @@ def closing_lines(plan: Plan, results: Results, file: str) -> list[str]:
         "a best validation value is chosen from many and flatters: confirm it over fresh seeds before you trust it",
         "",
         "repeat the best trial alone:",
-        f"  .venv/bin/{results.command(best)}",
+        f"  {results.command(best, '.venv/bin/roadmap-train')}",
         "look at every trial in MLflow:",
         f"  .venv/bin/roadmap-tune ui {file}",
     ]
@@ -94,11 +93,12 @@ def closing_lines(plan: Plan, results: Results, file: str) -> list[str]:
 
 
 def pixel_floor(plan: Plan) -> dict[str, float]:
-    """The metrics of raw pixels on the images that the trials are validated on."""
-    _, split = train_and_validation(plan.base, build_dataset(plan.base).train())
-    assert split is not None, "a sweep always validates"
-    pixels = pixel_embeddings(same_size(split.query))
-    return retrieval_metrics(pixels, split.query.labels, ks=plan.base.dataset.ks)
+    """The metrics of raw pixels on the images that the trials are validated on, their mean over folds."""
+    found = []
+    for split in validations(plan.base, build_dataset(plan.base).train()):
+        pixels = pixel_embeddings(same_size(split.query))
+        found.append(retrieval_metrics(pixels, split.query.labels, ks=plan.base.dataset.ks))
+    return {name: float(np.mean([metrics[name] for metrics in found])) for name in found[0]}
 
 
 def _trial(results: Results, number: int) -> Trial:
