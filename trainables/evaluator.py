@@ -25,7 +25,13 @@ class Evaluator:
     """
 
     def __init__(
-        self, experiment: Experiment, net: RetrievalNet, forward: Forward, world: World, workers: int, progress: Progress
+        self,
+        experiment: Experiment,
+        net: RetrievalNet,
+        forward: Forward,
+        world: World,
+        workers: int,
+        progress: Progress,
     ) -> None:
         self.embed_ms = float("nan")  # milliseconds an image of what was embedded last, loading included
         self._experience, self._ks = experiment.experience, experiment.dataset.ks

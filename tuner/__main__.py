@@ -3,6 +3,7 @@
 roadmap-tune run search_spaces/emoji.yaml      launch a sweep, follow it, rank its trials
 roadmap-tune check search_spaces/emoji.yaml    everything that can be known before launch
 roadmap-tune status search_spaces/emoji.yaml   where it stands, from any shell
+roadmap-tune confirm search_spaces/emoji.yaml  its winner and the presets over fresh seeds, then the test split, once
 roadmap-tune ui search_spaces/emoji.yaml       the MLflow UI on this machine
 roadmap-tune data build emoji                  the data set, ready on this machine
 roadmap-tune data check sop --root DIR         every image decoded, the bad ones named
@@ -16,6 +17,7 @@ from collections.abc import Callable, Sequence
 
 from trainables.errors import UserError
 from tuner import datasets
+from tuner.confirmation.command import add_command as add_confirm
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     ui.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings")
     ui.add_argument("--port", type=int, default=5000)
     ui.set_defaults(command=_ui)
+    add_confirm(commands, sweep)
     datasets.add_commands(commands)
     return parser
 

@@ -37,8 +37,9 @@ class Results:
         import pandas as pd
 
         rows = [self._row(trial) for trial in self.ranked]
-        return pd.DataFrame(rows, columns=["trial", "state", "reason", "epochs", self.sweep.objective.metric,
-                                           *self._spread_column, "best_epoch", *self.sweep.space, "train_s", "checkpoint"])  # fmt: skip
+        told = [self.sweep.objective.metric, *self._spread_column, "best_epoch"]
+        columns = ["trial", "state", "reason", "epochs", *told, *self.sweep.space, "train_s", "checkpoint"]
+        return pd.DataFrame(rows, columns=columns)
 
     @cached_property
     def ranked(self) -> list[Trial]:

@@ -85,7 +85,9 @@ except TestSplitSealed:
 
 
 def run(script: str, *arguments: str) -> str:
-    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, env={**os.environ})
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, env={**os.environ}
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -103,9 +105,7 @@ def test_a_trial_seals_its_process_and_a_hostile_experiment_fails(tiny: list[str
 
 
 @pytest.mark.parametrize("name", sorted(DATASETS))
-def test_every_data_set_asks_before_it_opens_a_file(
-    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_every_data_set_asks_before_it_opens_a_file(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ROADMAP_TUNE_DATA", str(tmp_path))
     monkeypatch.setitem(sealing._state, "sealed", True)
     with pytest.raises(sealing.TestSplitSealed, match="is sealed"):
