@@ -1,9 +1,11 @@
 """What `roadmap-train` does beside training: look ahead without training, and evaluate a checkpoint."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import yaml
 
 from trainables import checkpoint, estimate
@@ -74,6 +76,18 @@ def evaluate(
     split: "train", "val", "test" (each test split of the data set), or the name of one of those. overrides: of
     CHANGEABLE; for a checkpoint of the reference's code, its whole training. UserError: no checkpoint, no such split.
     """
+    with _restored(path, overrides, bars, reference) as training:
+        return {one.name: _evaluated(training, one, bars) for one in _named(training, split)}
+
+
+def values_on_test(path: Path, bars: Bars) -> dict[str, dict[str, np.ndarray]]:
+    """Test split -> metric -> (N,) by query, NaN where a query has no positive, of the network in a checkpoint."""
+    with _restored(path, (), bars) as training:
+        return {one.name: training.by_query(one) for one in _named(training, TEST)}
+
+
+@contextmanager
+def _restored(path: Path, overrides: Sequence[str], bars: Bars, reference: bool = False) -> Iterator[Training]:
     if reference:
         experiment = _without_downloads(compose(overrides))
     else:
@@ -86,7 +100,7 @@ def evaluate(
             read_reference(path, training.net)
         else:
             training.load_network(path)
-        return {one.name: _evaluated(training, one, bars) for one in _named(training, split)}
+        yield training
     finally:
         training.close()
 

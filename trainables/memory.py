@@ -91,6 +91,9 @@ class CrossBatchMemory:
             row_in[slot] = row  # of a batch larger than the memory, the last image that a slot went to
         return torch.tensor(list(row_in)), torch.tensor(list(row_in.values()))
 
+    def move(self, device: torch.device | str) -> None:
+        self.embeddings, self.labels = self.embeddings.to(device), self.labels.to(device)
+
     def state_dict(self) -> dict[str, Any]:
         """Everything, to go on from bit for bit."""
         return {

@@ -121,6 +121,12 @@ class Optimization:
             for parameter in part.parameters:
                 parameter.requires_grad_(kept is None or part.name == "loss" or id(parameter) in kept)
 
+    def follow(self) -> None:
+        """The optimizers' states to where their parameters are now."""
+        for part in self.parts:
+            # which of its numbers live beside the parameter and which on the CPU is known to the optimizer alone
+            part.optimizer.load_state_dict(part.optimizer.state_dict())
+
     def rates(self) -> dict[str, float]:
         """The learning rate of each part."""
         return {part.name: float(part.optimizer.param_groups[0]["lr"]) for part in self.parts}

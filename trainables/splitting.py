@@ -20,3 +20,17 @@ def train_and_validation(
     else:
         return images, None
     return images.subset(kept), RetrievalSplit("val", images.subset(held), None)
+
+
+def validations(experiment: Experiment, images: LabelledImages) -> list[RetrievalSplit]:
+    """What each training of a trial is validated on: the one split that is held out, or every fold."""
+    folds = experiment.experience.kfold
+    wanted = [experiment] if folds is None else [fold_of(experiment, fold) for fold in range(folds)]
+    found = (train_and_validation(one, images)[1] for one in wanted)
+    return [split for split in found if split is not None]
+
+
+def fold_of(experiment: Experiment, fold: int) -> Experiment:
+    """The experiment that holds this one of its folds out."""
+    assert experiment.experience.kfold is not None, "an experiment of folds"
+    return experiment.model_copy(update={"experience": experiment.experience.model_copy(update={"split": fold})})

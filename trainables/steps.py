@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import partial
 
+import torch
 from torch import Tensor
 
 from trainables.distributed import World, chunks
@@ -52,6 +53,16 @@ class Step:
         norm = self.optimization.step()
         self.objective.remember(embeddings, labels, positions)
         return judged.values if norm is None else judged.values | {"grad_norm": norm}
+
+    def move(self, device: str | torch.device) -> None:
+        """Network, proxies, memory and the optimizers' states; gradients are let go."""
+        self.optimization.zero_grad()
+        self.net.to(device)
+        for term in self.objective.terms:
+            term.loss.to(device)
+        if self.objective.memory is not None:
+            self.objective.memory.move(device)
+        self.optimization.follow()
 
     def _embedded(self, images: Tensor) -> Embedded:
         last_layer = self.net.fc if self.objective.needs_norms else None

@@ -15,22 +15,24 @@ import torch
 from ray import tune
 from ray.tune.result import DONE, SHOULD_CHECKPOINT
 
+from trainables.data import seal_test_splits
 from trainables.errors import ProcessLost, first_line
 from trainables.experiment import Experiment
+from trainables.folded import FoldedTraining, training_of
 from trainables.steps import Diverged
-from trainables.trainable_group import TrainingGroup, Workers
+from trainables.trainable_group import CHECKPOINT, TrainingGroup, Workers
 from trainables.training import Training
-
-CHECKPOINT = "training.ckpt"
 
 
 class RetrievalTrainable(tune.Trainable):
-    """config: number (of the trial), experiment (JSON), resume_from (a checkpoint folder, or None), workers (processes
-    that train the trial together), and refused: why the point makes no valid experiment (else None)."""
+    """config: number (of the trial), experiment (JSON; one with kfold is trained on each of its folds), resume_from (a
+    checkpoint folder, or None), workers (processes that train the trial together), and refused: why the point makes no
+    valid experiment (else None)."""
 
     def setup(self, config: dict[str, Any]) -> None:
+        seal_test_splits()
         self._config = config
-        self._training: Training | TrainingGroup | None = None
+        self._training: Training | FoldedTraining | TrainingGroup | None = None
         self._workers: Workers | None = None
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -86,19 +88,19 @@ class RetrievalTrainable(tune.Trainable):
             self._training.close()
             self._training = None
 
-    def _started(self) -> Training | TrainingGroup:
+    def _started(self) -> Training | FoldedTraining | TrainingGroup:
         if self._training is None:
             folder = self._config["resume_from"]
             self._training = self._built(None if folder is None else Path(folder) / CHECKPOINT)
         return self._training
 
-    def _built(self, start: Path | None) -> Training | TrainingGroup:
+    def _built(self, start: Path | None) -> Training | FoldedTraining | TrainingGroup:
         experiment = Experiment.model_validate_json(self._config["experiment"])
         if self._config["workers"] > 1:
             if self._workers is None or self._workers.broken:
                 self._workers = Workers(self._config["workers"])
             return TrainingGroup(experiment, self._workers, start)
-        training = Training(experiment)
+        training = training_of(experiment)
         if start is not None:
             training.load(start)
         return training

@@ -16,11 +16,16 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from trainables.data import seal_test_splits
 from trainables.distributed import World
 from trainables.errors import ProcessLost, first_line
 from trainables.experiment import Experiment
+from trainables.folded import FoldedTraining, training_of
 from trainables.rendezvous import LOOPBACK, device_number, find_store, joined, open_store
 from trainables.training import Report, Training
+
+CHECKPOINT = "training.ckpt"
+Files = dict[str, bytes]  # name -> content, of a checkpoint's folder
 
 SECONDS_TO_START = 180.0
 SECONDS_TO_EXPLAIN = 15.0  # after a first failure, until the worker that caused it is known
@@ -34,7 +39,8 @@ class Worker:
         self._world = World(rank, size, device_number(0))  # Ray shows a worker its own GPU alone
         self._exit = contextlib.ExitStack()
         self._store: Any = None
-        self._training: Training | None = None
+        self._training: Training | FoldedTraining | None = None
+        seal_test_splits()
 
     def place(self) -> tuple[str, str]:
         """(node, its address)."""
@@ -49,12 +55,12 @@ class Worker:
         self._store = self._store or find_store(address, port)
         self._exit.enter_context(joined(self._world, address, self._store))
 
-    def build(self, experiment: str, state: bytes | None) -> int:
-        """The training, from the start or from a checkpoint's bytes; the epochs it has finished."""
-        training = Training(Experiment.model_validate_json(experiment), world=self._world)
-        if state is not None:
-            with _as_file(state) as file:
-                training.load(file)
+    def build(self, experiment: str, files: Files | None) -> int:
+        """The training, from the start or from a checkpoint's files; the epochs it has finished."""
+        training = training_of(Experiment.model_validate_json(experiment), self._world)
+        if files is not None:
+            with _as_folder(files) as folder:
+                training.load(folder / CHECKPOINT)
         self._training = training
         return training.finished_epochs
 
@@ -62,12 +68,12 @@ class Worker:
         assert self._training is not None
         return self._training.epoch()
 
-    def state(self) -> bytes:
+    def state(self) -> Files:
         """The checkpoint as bytes: the trial's actor may be on another node."""
         assert self._training is not None
-        with _as_file(b"") as file:
-            self._training.save(file)
-            return file.read_bytes()
+        with _as_folder({}) as folder:
+            self._training.save(folder / CHECKPOINT)
+            return _files(folder)
 
     def visible_gpus(self) -> str:
         return os.environ.get("CUDA_VISIBLE_DEVICES", "")
@@ -80,11 +86,15 @@ class Worker:
 
 
 @contextlib.contextmanager
-def _as_file(content: bytes) -> Iterator[Path]:
+def _as_folder(files: Files) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "training.ckpt"
-        file.write_bytes(content)
-        yield file
+        for name, content in files.items():
+            (Path(folder) / name).write_bytes(content)
+        yield Path(folder)
+
+
+def _files(folder: Path) -> Files:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
 class Workers:
@@ -189,7 +199,7 @@ class TrainingGroup:
     def __init__(self, experiment: Experiment, workers: Workers, start: Path | None = None) -> None:
         self.experiment = experiment
         self._workers = workers
-        state = None if start is None else ray.put(start.read_bytes())
+        state = None if start is None else ray.put(_files(start.parent))
         self.finished_epochs: int = workers.all("build", experiment.model_dump_json(), state)[0]
 
     @property
@@ -204,7 +214,8 @@ class TrainingGroup:
 
     def save(self, path: str | Path) -> None:
         """The checkpoint, the same as that of one process."""
-        Path(path).write_bytes(self._workers.leader("state"))
+        for name, content in self._workers.leader("state").items():
+            (Path(path).parent / name).write_bytes(content)
 
     def close(self) -> None:
         """The workers are free for the next training; broken ones end."""

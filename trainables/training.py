@@ -85,6 +85,8 @@ class Training:
             self.net.to(memory_format=torch.channels_last)
         if experience.compile:
             self.net.backbone.compile()  # how it is called, not what it is: names in the checkpoint stay
+        parameters = sum(parameter.numel() for parameter in self.net.parameters())
+        self._size = {"model/dim": float(self.net.embed_dim), "model/parameters": float(parameters)}
         self._step = building.build_step(experiment, self.net, self.world, images)
         # one of its own: its numbers go to the device, the loader's processes have no part in that
         of_test = build_transform(experiment.transform.test).normalised
@@ -129,8 +131,10 @@ class Training:
             scores = self.evaluate(split)
             metrics.update({f"{split.name}/{key}": value for key, value in scores.items()})
             if split is self.validation:
+                metrics["time/embed_ms"] = self._evaluator.embed_ms
                 self._keep_best(epoch, scores)
                 self._step.optimization.after_validation(scores[self.experiment.experience.principal_metric])
+        metrics |= self._size
         metrics["time/evaluation_s"] = time.perf_counter() - evaluating
         metrics["time/epoch_s"] = time.perf_counter() - started
         return Report(epoch, metrics)
@@ -156,6 +160,10 @@ class Training:
     def embed(self, images: LabelledImages) -> Tensor:
         """(N, D) float32 embeddings in the order of the images."""
         return self._evaluator.embed(images, self.finished_epochs)
+
+    def move(self, device: str | torch.device) -> None:
+        """All that the training keeps on its device, to another: to make room there between two epochs, and back."""
+        self._step.move(device)
 
     def state(self) -> dict[str, Any]:
         """Everything the next epoch depends on, as tensors, numbers and text."""

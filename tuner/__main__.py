@@ -3,6 +3,7 @@
 roadmap-tune run search_spaces/emoji.yaml      launch a sweep, follow it, rank its trials
 roadmap-tune check search_spaces/emoji.yaml    everything that can be known before launch
 roadmap-tune status search_spaces/emoji.yaml   where it stands, from any shell
+roadmap-tune confirm search_spaces/emoji.yaml  its winner and the presets over fresh seeds, then the test split, once
 roadmap-tune ui search_spaces/emoji.yaml       the MLflow UI on this machine
 roadmap-tune record search_spaces/emoji.yaml   random points trained to the end, for `simulate`
 roadmap-tune simulate search_spaces/emoji.yaml what samplers and schedulers save and lose on recorded points
@@ -18,6 +19,7 @@ from collections.abc import Callable, Sequence
 
 from trainables.errors import UserError
 from tuner import datasets
+from tuner.confirmation.command import add_command as add_confirm
 from tuner.simulation import commands as simulation
 
 
@@ -65,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     ui.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings")
     ui.add_argument("--port", type=int, default=5000)
     ui.set_defaults(command=_ui)
+    add_confirm(commands, sweep)
     simulation.add_commands(commands, sweep)
     datasets.add_commands(commands)
     return parser

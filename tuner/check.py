@@ -20,7 +20,7 @@ def check_lines(plan: Plan, probe: bool = True) -> Iterator[str]:
         f"{plan.trials} trials of at most {plan.epochs} epochs, {sweep.search.sampler}, {sweep.scheduler.name}, "
         f"{sweep.budget.concurrent} at a time"
     )
-    yield f"objective {sweep.objective.metric} ({sweep.objective.mode}) on {_held_out(sweep)}"
+    yield f"objective {sweep.objective.metric} ({sweep.objective.mode}) on {sweep.validation}"
     yield from (f"tradeoff {one.metric} ({one.mode})" for one in sweep.tradeoffs)
     yield from _space_lines(plan)
     yield from _study_lines(plan)
@@ -46,14 +46,6 @@ def forecast_lines(plan: Plan, found: Forecast, cost: Cost) -> Iterator[str]:
         allowed = getattr(sweep.budget, key)
         if allowed is not None and hours > allowed:
             yield f"warning: about {hours:.2g} hours, more than budget.{key}={allowed:g}: some trials will not be run"
-
-
-def _held_out(sweep: Sweep) -> str:
-    validation = sweep.validation
-    units = {"class": "classes", "super-class": "super-classes", "image": "images"}[validation.unit]
-    if validation.protocol == "kfold":
-        return f"{validation.folds} folds of the train {units}, each held out once"
-    return f"{validation.fraction:g} of the train {units}, held out"
 
 
 def _space_lines(plan: Plan) -> Iterator[str]:

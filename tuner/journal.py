@@ -88,33 +88,21 @@ class Journal:
     def read(cls, folder: Path) -> "Journal":
         """The journal as it stands on disk, for looking at; a torn last line is left out."""
         journal = cls(folder)
-        for event in _events(folder / FILE):
+        for event in events(folder / FILE):
             journal._follow(event)
         return journal
 
     def open(self) -> None:
         """Takes the journal for writing; UserError where another driver has it."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / FILE
-        file = path.open("a+")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-            raise UserError(f"the sweep in {self.folder} is running: `roadmap-tune status` follows it") from None
-        _drop_torn_line(path)
-        for event in _events(path):
+        self._file = take(path, f"the sweep in {self.folder} is running: `roadmap-tune status` follows it")
+        for event in events(path):
             self._follow(event)
-        self._file = file
 
     def write(self, event: str, **values: Any) -> None:
         """Appends one event; it is on disk when this returns."""
         assert self._file is not None, "the journal is not open"
-        record = {"event": event, "at": round(time.time(), 3), **values}
-        self._file.write(json.dumps(record) + "\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._follow(record)
+        self._follow(append(self._file, event, **values))
 
     def close(self) -> None:
         if self._file is not None:
@@ -166,7 +154,30 @@ def running(folder: Path) -> bool:
     return False
 
 
-def _events(path: Path) -> Iterator[dict[str, Any]]:
+def take(path: Path, taken: str) -> IO[str]:
+    """A file of events, open for this process alone; UserError(taken) where another has it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise UserError(taken) from None
+    _drop_torn_line(path)
+    return file
+
+
+def append(file: IO[str], event: str, **values: Any) -> dict[str, Any]:
+    """The event as it was written; it is on disk when this returns."""
+    record = {"event": event, "at": round(time.time(), 3), **values}
+    file.write(json.dumps(record) + "\n")
+    file.flush()
+    os.fsync(file.fileno())
+    return record
+
+
+def events(path: Path) -> Iterator[dict[str, Any]]:
+    """What is in a file of events, but a torn last line."""
     if not path.exists():
         return
     with path.open() as file:

@@ -10,6 +10,7 @@ from trainables.data import summary
 from trainables.errors import UserError, unknown
 from trainables.evaluation import metric_names
 from trainables.experiment import Experiment
+from trainables.splitting import train_and_validation
 from tuner import presets, probe, scheduling, space, store, study
 from tuner.edges import checked_points
 from tuner.sampling import check_search, planned_trials
@@ -25,6 +26,8 @@ DECIDED = {
     "experience.kfold": "validation.protocol",
     "experience.split": "validation.protocol",
     "experience.split_random_state": "validation.seed",
+    "experience.with_super_labels": "validation.unit",
+    "experience.closed_set": "validation.unit",
     "experience.principal_metric": "objective.metric",
     "experience.val_eval_freq": "the sweep: a trial is validated every epoch",
     "experience.test_eval_freq": "the sweep: a trial never sees the test split",
@@ -77,6 +80,7 @@ def prepare_data(plan: Plan, progress: Callable[[str, int, int], None]) -> list[
     for experiment in plan.data:
         dataset = build_dataset(experiment)
         dataset.ensure(progress)
+        train_and_validation(experiment, dataset.train())  # refuses what every trial would be refused for
         lines += summary(dataset)
     return lines
 

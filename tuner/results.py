@@ -14,6 +14,8 @@ from tuner.sweep import Sweep
 if TYPE_CHECKING:
     import pandas as pd
 
+SPREAD = "folds/spread"  # what a trial of folds reports
+
 
 @dataclass(frozen=True)
 class Results:
@@ -28,12 +30,16 @@ class Results:
 
     @cached_property
     def table(self) -> "pd.DataFrame":
-        """One row a trial, best first: trial, state, reason, epochs, objective, best_epoch, the point, checkpoint."""
+        """One row a trial, best first: trial, state, reason, epochs, objective, best_epoch, the point, checkpoint.
+
+        With k folds also `folds/spread`, beside the objective.
+        """
         import pandas as pd
 
         rows = [self._row(trial) for trial in self.ranked]
-        return pd.DataFrame(rows, columns=["trial", "state", "reason", "epochs", self.sweep.objective.metric,
-                                           "best_epoch", *self.sweep.space, "train_s", "checkpoint"])  # fmt: skip
+        told = [self.sweep.objective.metric, *self._spread_column, "best_epoch"]
+        columns = ["trial", "state", "reason", "epochs", *told, *self.sweep.space, "train_s", "checkpoint"]
+        return pd.DataFrame(rows, columns=columns)
 
     @cached_property
     def ranked(self) -> list[Trial]:
@@ -51,6 +57,16 @@ class Results:
         best = self._best_of(trial)
         return worst if best is None else best[1]
 
+    def spread(self, trial: Trial) -> float:
+        """The sample standard deviation of the objective over the folds, at the trial's best epoch; NaN without."""
+        best = self._best_of(trial)
+        return math.nan if best is None else trial.reports[best[0]].get(SPREAD, math.nan)
+
+    def told(self, trial: Trial) -> str:
+        """The value as people read it, with the folds' spread where there are folds."""
+        spread = self.spread(trial)
+        return f"{self.value(trial):.4f}" + ("" if math.isnan(spread) else f" ± {spread:.4f}")
+
     def best_metrics(self, trial: Trial) -> dict[str, float]:
         """The validation metrics of the trial's best epoch, and the epoch itself."""
         best = self._best_of(trial)
@@ -66,11 +82,16 @@ class Results:
                 return place if self._best_of(trial) is not None else None
         return None
 
-    def command(self, trial: Trial) -> str:
-        """The `roadmap-train ...` line that repeats the trial alone."""
+    def command(self, trial: Trial, program: str = "roadmap-train") -> str:
+        """The line that repeats the trial alone: one training, or a loop over its folds."""
         name = f"experience.experiment_name={self.sweep.name}-{trial.id}"
         parts = [*self.sweep.fixed(), *space.overrides(trial.point), name]
-        return " ".join(["roadmap-train", *(shlex.quote(part) for part in parts)])
+        line = " ".join([program, *(shlex.quote(part) for part in parts)])
+        validation = self.sweep.validation
+        if validation.protocol == "holdout":
+            return line
+        line = line.replace("experience.split=0", "experience.split=$fold").replace(name, f"{name}-fold$fold")
+        return f"for fold in {' '.join(map(str, range(validation.folds)))}; do {line}; done"
 
     def write(self, path: Path) -> None:
         """The table as CSV."""
@@ -78,6 +99,10 @@ class Results:
 
     def _best_of(self, trial: Trial) -> tuple[int, float] | None:
         return trial.best(self.sweep.objective.metric, self.sweep.objective.mode)
+
+    @property
+    def _spread_column(self) -> list[str]:
+        return [SPREAD] if self.sweep.validation.protocol == "kfold" else []
 
     def _row(self, trial: Trial) -> dict[str, object]:
         best = self._best_of(trial)
@@ -87,6 +112,7 @@ class Results:
             "reason": trial.reason,
             "epochs": max(trial.reports, default=0),
             self.sweep.objective.metric: math.nan if best is None else best[1],
+            **{column: self.spread(trial) for column in self._spread_column},
             "best_epoch": None if best is None else best[0],
             **trial.point,
             "train_s": sum(report.get("time/epoch_s", 0.0) for report in trial.reports.values()),

@@ -72,7 +72,7 @@ def _fit(plan: Plan, desk: Desk, interruption: Interruption) -> None:
     recorder.tell_dropped()
     attempts = len(list(sweep.folder.glob("launch-*"))) + 1
     tuner = tune.Tuner(
-        tune.with_resources(RetrievalTrainable, _resources(sweep)),
+        tune.with_resources(RetrievalTrainable, resources(sweep)),
         tune_config=TuneConfig(
             search_alg=JournalSearcher(desk, rule),
             scheduler=RuleScheduler(rule, sweep.objective.metric),
@@ -98,7 +98,7 @@ def _fit(plan: Plan, desk: Desk, interruption: Interruption) -> None:
     tuner.fit()
 
 
-def _resources(sweep: Sweep) -> tune.PlacementGroupFactory:
+def resources(sweep: Sweep) -> tune.PlacementGroupFactory:
     """Of one trial: a bundle for each worker, all on one node where they fit; who asks several takes none itself."""
     worker = {"CPU": float(sweep.resources.cpu), "GPU": sweep.resources.gpu}
     workers = sweep.resources.workers

@@ -59,6 +59,21 @@ class Validation(Block):
     unit: Literal["class", "super-class", "image"] = "class"
     seed: NonNegativeInt = 0
 
+    def overrides(self) -> list[str]:
+        """Of an Experiment. Of folds the first stands there; a trial trains on each in turn."""
+        share = ["experience.holdout=null", f"experience.kfold={self.folds}", "experience.split=0"]
+        if self.protocol == "holdout":
+            share = [f"experience.holdout={self.fraction}"]
+        together = {"class": [], "super-class": ["experience.with_super_labels=true"],
+                    "image": ["experience.closed_set=true"]}  # fmt: skip
+        return [*share, *together[self.unit], f"experience.split_random_state={self.seed}"]
+
+    def __str__(self) -> str:
+        units = {"class": "classes", "super-class": "super-classes", "image": "images of every class"}[self.unit]
+        if self.protocol == "kfold":
+            return f"{self.folds} folds of the train {units}, each held out once"
+        return f"{self.fraction:g} of the train {units}, held out"
+
 
 class Study(Block):
     """What is compared, what is optimised over so that the comparison is fair, what stays fixed and why.

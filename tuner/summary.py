@@ -9,7 +9,7 @@ from trainables.composition import compose
 from trainables.data import same_size
 from trainables.errors import UserError
 from trainables.evaluation import pixel_embeddings, retrieval_metrics
-from trainables.splitting import train_and_validation
+from trainables.splitting import validations
 from tuner.board import Board
 from tuner.journal import FILE, Journal, Trial, running
 from tuner.plan import Plan
@@ -41,7 +41,7 @@ def ranking(results: Results, shown: int = SHOWN) -> list[str]:
     rows = [["rank", "trial", "state", "epochs", metric, "best epoch", *short]]
     for place, trial in enumerate(results.ranked[:shown], start=1):
         best = trial.best(metric, results.sweep.objective.mode)
-        value = ["-", "-"] if best is None else [f"{best[1]:.4f}", str(best[0])]
+        value = ["-", "-"] if best is None else [results.told(trial), str(best[0])]
         point = [_shown(trial.point.get(key, "-")) for key in results.sweep.space]
         rows.append([str(place), trial.id, trial.state, str(max(trial.reports, default=0)), *value, *point])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
@@ -73,7 +73,7 @@ def closing_lines(plan: Plan, results: Results, file: str) -> list[str]:
         "a best validation value is chosen from many and flatters: confirm it over fresh seeds before you trust it",
         "",
         "repeat the best trial alone:",
-        f"  .venv/bin/{results.command(best)}",
+        f"  {results.command(best, '.venv/bin/roadmap-train')}",
         "look at every trial in MLflow:",
         f"  .venv/bin/roadmap-tune ui {file}",
     ]
@@ -81,11 +81,12 @@ def closing_lines(plan: Plan, results: Results, file: str) -> list[str]:
 
 
 def pixel_floor(plan: Plan) -> dict[str, float]:
-    """The metrics of raw pixels on the images that the trials are validated on."""
-    _, split = train_and_validation(plan.base, build_dataset(plan.base).train())
-    assert split is not None, "a sweep always validates"
-    pixels = pixel_embeddings(same_size(split.query))
-    return retrieval_metrics(pixels, split.query.labels, ks=plan.base.dataset.ks)
+    """The metrics of raw pixels on the images that the trials are validated on, their mean over folds."""
+    found = []
+    for split in validations(plan.base, build_dataset(plan.base).train()):
+        pixels = pixel_embeddings(same_size(split.query))
+        found.append(retrieval_metrics(pixels, split.query.labels, ks=plan.base.dataset.ks))
+    return {name: float(np.mean([metrics[name] for metrics in found])) for name in found[0]}
 
 
 def _shown(value: Value) -> str:

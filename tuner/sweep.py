@@ -39,8 +39,7 @@ class Sweep(Settings):
         """The overrides that every trial shares: the train part, the held-out classes, and never the test split."""
         return [
             *self.train,
-            f"experience.holdout={self.validation.fraction}",
-            f"experience.split_random_state={self.validation.seed}",
+            *self.validation.overrides(),
             f"experience.principal_metric={self.objective.metric.removeprefix('val/')}",
             "experience.val_eval_freq=1",
             "experience.test_eval_freq=-1",

@@ -67,10 +67,13 @@ class _State:
 
 
 class Tracker:
-    """Writes one launch of a sweep. Every method returns at once but `close`; none raises what MLflow raises."""
+    """Writes one launch of a sweep. Every method returns at once but `close`; none raises what MLflow raises.
 
-    def __init__(self, uri: str, experiment: str, launch_id: str) -> None:
-        self._uri, self._experiment, self._launch_id = uri, experiment, launch_id
+    kinds: the tag `kind` of the parent run and of its children.
+    """
+
+    def __init__(self, uri: str, experiment: str, launch_id: str, kinds: tuple[str, str] = ("sweep", "trial")) -> None:
+        self._uri, self._experiment, self._launch_id, self._kinds = uri, experiment, launch_id, kinds
         self._jobs: queue.Queue[Callable[[], None] | _Report | None] = queue.Queue()
         self._state = _State()
         self._written = self._failed = 0
@@ -110,6 +113,11 @@ class Tracker:
     def report(self, trial_id: str, epoch: int, metrics: Mapping[str, float], at: float) -> None:
         """One epoch's metrics at unix time `at`; a step that the run has already is not written twice."""
         self._jobs.put(_Report(trial_id, epoch, dict(metrics), at))
+
+    def measure(self, metrics: Mapping[str, float], trial_id: str | None = None) -> None:
+        """Numbers of no epoch, of a trial or (None) of the parent run; those that the run has are not written again."""
+        measured = dict(metrics)
+        self._jobs.put(lambda: self._measure(measured, trial_id))
 
     def end_trial(self, trial_id: str, state: str, reason: str, best: Mapping[str, float]) -> None:
         self._jobs.put(lambda: self._end_trial(trial_id, state, reason, dict(best)))
@@ -164,17 +172,18 @@ class Tracker:
 
     def _open(self, tags: dict[str, str], artifacts: dict[str, str]) -> None:
         client = self._client()
-        found = self._search(f"tags.{LAUNCH} = '{self._launch_id}' and tags.kind = 'sweep'")
+        found = self._search(f"tags.{LAUNCH} = '{self._launch_id}' and tags.kind = '{self._kinds[0]}'")
         if found:
             self._state.parent = found[0].info.run_id
             client.update_run(self._state.parent, status="RUNNING")
         else:
-            given = {**tags, LAUNCH: self._launch_id, "kind": "sweep", NAME: self._experiment}
+            given = {NAME: self._experiment, **tags, LAUNCH: self._launch_id, "kind": self._kinds[0]}
             self._state.parent = client.create_run(self._state.experiment_id, tags=given).info.run_id
         for run in self._search(f"tags.`{PARENT}` = '{self._state.parent}'"):
             steps = client.get_metric_history(run.info.run_id, "epoch")
             last = max((metric.step for metric in steps), default=-1)
-            state = run.data.tags.get(STATE, "")
+            # told its state, and killed before its end was written: it has to be ended again
+            state = "" if run.info.status == "RUNNING" else run.data.tags.get(STATE, "")
             self._state.runs[run.data.tags[TRIAL]] = _Run(run.info.run_id, last, open=False, state=state)
         self._write_artifacts(artifacts)
 
@@ -193,9 +202,10 @@ class Tracker:
             TRIAL: trial_id,
             LAUNCH: self._launch_id,
             PARENT: self._state.parent,
-            NAME: f"trial {trial_id}",
+            NAME: f"{self._kinds[1]} {trial_id}",
+            "kind": self._kinds[1],
         }
-        run_id = client.create_run(self._state.experiment_id, tags={**given, "kind": "trial"}).info.run_id
+        run_id = client.create_run(self._state.experiment_id, tags=given).info.run_id
         self._state.runs[trial_id] = _Run(run_id)
         written = [Param(name(key), _clipped(str(value))) for key, value in params.items()]
         for first in range(0, len(written), PARAMS_A_BATCH):
@@ -212,6 +222,14 @@ class Tracker:
             for first in range(0, len(metrics), METRICS_A_BATCH):
                 self._client().log_batch(run.run_id, metrics=metrics[first : first + METRICS_A_BATCH])
             run.last_step = max([run.last_step, *(report.epoch for report in new)])
+
+    def _measure(self, metrics: dict[str, float], trial_id: str | None) -> None:
+        from mlflow.entities import Metric
+
+        run_id = self._state.parent if trial_id is None else self._state.runs[trial_id].run_id
+        known, now = self._client().get_run(run_id).data.metrics, int(time.time() * 1000)
+        new = [Metric(name(key), value, now, 0) for key, value in metrics.items() if name(key) not in known]
+        self._client().log_batch(run_id, metrics=new)
 
     def _end_trial(self, trial_id: str, state: str, reason: str, best: dict[str, float]) -> None:
         self._end(self._state.runs[trial_id], state, reason, best)

@@ -12,6 +12,7 @@ from trainables.data.listing import FileDataset
 from trainables.data.loading import TrainLoader, eval_batches, same_size
 from trainables.data.partition import folds, hold_out
 from trainables.data.samplers import BatchSampler, HierarchicalSampler, MPerClassSampler, RandomSampler
+from trainables.data.sealing import TestSplitSealed, seal_test_splits
 from trainables.data.sfm120k import Sfm120k
 from trainables.data.sop import StanfordOnlineProducts
 from trainables.data.sources import ArrayImages
@@ -46,6 +47,7 @@ __all__ = [
     "Sfm120k",
     "Skipping",
     "StanfordOnlineProducts",
+    "TestSplitSealed",
     "TrainLoader",
     "bad_images",
     "build_transform",
@@ -56,6 +58,7 @@ __all__ = [
     "image_sets",
     "read_image",
     "same_size",
+    "seal_test_splits",
     "short_side",
     "summary",
 ]

@@ -24,6 +24,7 @@ from torchvision.transforms.v2 import InterpolationMode
 from trainables.data import geometry
 from trainables.data.datasets import Progress, RetrievalDataset, data_root, image_sets
 from trainables.data.files import FileImages
+from trainables.data.sealing import listing_files
 from trainables.data.splits import LabelledImages, RetrievalSplit
 from trainables.data.transforms import BatchTransform
 from trainables.errors import UserError
@@ -136,7 +137,8 @@ class Cached:
         return self._opened
 
     def _open(self, progress: Progress | None) -> tuple[CachedImages, np.ndarray]:
-        sets = list(image_sets(self.dataset).values())
+        with listing_files():  # one cache for all splits: which files, no label
+            sets = list(image_sets(self.dataset).values())
         rows = np.unique(np.concatenate([images.rows for images in sets]))
         files = sets[0].source
         assert isinstance(files, FileImages) and all(images.source is files for images in sets)

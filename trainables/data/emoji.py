@@ -11,6 +11,7 @@ import numpy as np
 
 from trainables.data.datasets import Progress, data_root
 from trainables.data.partition import hold_out
+from trainables.data.sealing import check_unsealed
 from trainables.data.sources import ArrayImages
 from trainables.data.splits import LabelledImages, RetrievalSplit
 from trainables.errors import UserError
@@ -44,6 +45,7 @@ class Emoji:
 
     def test(self) -> tuple[RetrievalSplit, ...]:
         """The other half of the classes."""
+        check_unsealed("emoji")
         images = self._all()
         return (RetrievalSplit("test", images.subset(self._halves(images)[1]), None),)
 

@@ -12,6 +12,7 @@ import numpy as np
 from trainables.data.datasets import Progress, data_root
 from trainables.data.files import BadImage, FileImages
 from trainables.data.partition import hold_out
+from trainables.data.sealing import check_unsealed
 from trainables.data.splits import LabelledImages, RetrievalSplit
 from trainables.errors import UserError
 
@@ -72,6 +73,7 @@ class FileDataset(ABC):
     @final
     def test(self) -> tuple[RetrievalSplit, ...]:
         """One split "test": the test classes among themselves, or the queries against the gallery."""
+        check_unsealed(self.name)
         if QUERY in self._sets:
             return (RetrievalSplit("test", self._sets[QUERY], self._sets[GALLERY]),)
         return (RetrievalSplit("test", self._sets["test"], None),)

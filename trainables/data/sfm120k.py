@@ -19,6 +19,7 @@ import numpy as np
 from trainables.data.emoji import data_root
 from trainables.data.files import BadImage, FileImages
 from trainables.data.revisited import NAMES, revisited
+from trainables.data.sealing import check_unsealed
 from trainables.data.splits import LabelledImages, RetrievalSplit
 from trainables.errors import UserError, first_line, unknown
 
@@ -71,6 +72,7 @@ class Sfm120k:
 
     def test(self) -> tuple[RetrievalSplit, ...]:
         """Revisited Oxford and Paris, as far as `test_sets` names them."""
+        check_unsealed("sfm120k")
         return tuple(revisited(self.folder, name) for name in self.test_sets)
 
     @property

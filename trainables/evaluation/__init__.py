@@ -1,7 +1,7 @@
 """How good embeddings are at retrieval: exact metrics, neighbour lists and the raw-pixel floor."""
 
 from .engine import chosen_engine
-from .intervals import bootstrap_intervals
+from .intervals import bootstrap_intervals, drawn_means
 from .landmarks import landmark_metrics, per_query_landmarks
 from .metrics import metric_means, metric_names, per_query_metrics, retrieval_metrics
 from .neighbours import nearest_neighbours
@@ -11,6 +11,7 @@ from .ranks import positive_ranks
 __all__ = [
     "bootstrap_intervals",
     "chosen_engine",
+    "drawn_means",
     "landmark_metrics",
     "metric_means",
     "metric_names",

@@ -35,12 +35,15 @@ def bootstrap_intervals(
     if not len(table):
         return dict.fromkeys(values, (np.nan, np.nan))
     tails = (1 - confidence) / 2, (1 + confidence) / 2
-    found = (_percentiles(means, tails) for means in _drawn_means(table, rounds, seed).T)
+    found = (_percentiles(means, tails) for means in drawn_means(table, rounds, seed).T)
     return dict(zip(values, found, strict=True))
 
 
-def _drawn_means(table: NDArray[np.float64], rounds: int, seed: int) -> NDArray[np.float64]:
-    """(N, M) -> (rounds, M): the means of what each round drew, NaN where it drew no query that has the metric."""
+def drawn_means(table: NDArray[np.float64], rounds: int, seed: int) -> NDArray[np.float64]:
+    """(N, M) -> (rounds, M): the means of the N queries that each round drew, the same for every column.
+
+    NaN where it drew no query that has the metric.
+    """
     # Drawing is most of the cost: of numpy's generators this one is the fastest.
     count, random = len(table), np.random.Generator(np.random.SFC64(seed))
     known = ~np.isnan(table)

@@ -1,0 +1,1 @@
+"""Whether a sweep's winner is one: it and the presets trained anew over fresh seeds, then the test split, once."""

@@ -1,0 +1,84 @@
+"""Where the events of a confirmation come together: the ledger first, then MLflow and the console."""
+
+import shlex
+from collections.abc import Callable
+from typing import Any
+
+from tuner.confirmation.arms import overrides
+from tuner.confirmation.ledger import Confirmation, Ledger, Repeat
+from tuner.sweep import Sweep
+from tuner.tracking import NAME, Tracker, TrackingSummary
+
+
+class Office:
+    """One confirmation's ledger, MLflow runs and console lines."""
+
+    def __init__(self, sweep: Sweep, ledger: Ledger, say: Callable[[str], None]) -> None:
+        self.sweep, self.ledger, self.say = sweep, ledger, say
+        confirmation = self.confirmation
+        self._tracker = Tracker(sweep.tracking, sweep.name, confirmation.launch, ("confirm", "confirm-training"))
+        tags = {NAME: f"{sweep.name} confirmed ({confirmation.number})", "sweep": sweep.name, "goal": sweep.goal,
+                "test_split_seen": str(ledger.seen)}  # fmt: skip
+        self._tracker.open(tags, {"sweep.json": sweep.model_dump_json(indent=2)})
+        for repeat in confirmation.repeats.values():
+            self._catch_up(repeat)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Ray pickles its callbacks for a restore of its own; a confirmation is resumed from its ledger instead."""
+        return {}
+
+    @property
+    def confirmation(self) -> Confirmation:
+        return self.ledger.confirmations[-1]
+
+    def started(self, repeat: Repeat) -> None:
+        self._tracker.start_trial(repeat.key, self._params(repeat), self._tags(repeat))
+        self._tell_reports(repeat)
+
+    def reported(self, repeat: Repeat, epoch: int, metrics: dict[str, float]) -> None:
+        self.ledger.write("report", repeat=repeat.key, epoch=epoch, metrics=metrics)
+        self._tracker.report(repeat.key, epoch, metrics, repeat.reported_at[epoch])
+
+    def kept(self, repeat: Repeat, epoch: int, path: str) -> None:
+        self.ledger.write("checkpoint", repeat=repeat.key, epoch=epoch, path=path)
+
+    def ended(self, repeat: Repeat, state: str, reason: str) -> None:
+        self.ledger.write("end", repeat=repeat.key, state=state, reason=reason)
+        self._tracker.end_trial(repeat.key, state, reason, {})
+        repeats = self.confirmation.repeats.values()
+        done = sum(other.state not in ("pending", "running") for other in repeats)
+        why = f" ({reason})" if reason else ""
+        epochs = len(repeat.reports)
+        self.say(f"{repeat.arm.name}, seed {repeat.seed}: {state}{why}, {epochs} epochs; {done} of {len(repeats)}")
+
+    def tested(self, repeat: Repeat, metrics: dict[str, float], values: str) -> None:
+        self.ledger.write("test", repeat=repeat.key, metrics=metrics, values=values)
+        self._tracker.measure(metrics, repeat.key)
+
+    def close(
+        self, state: str, metrics: dict[str, float], artifacts: dict[str, str], timeout_s: float
+    ) -> TrackingSummary:
+        """metrics: of the confirmation as a whole."""
+        self._tracker.measure(metrics)
+        return self._tracker.close(state, {}, artifacts, timeout_s)
+
+    def _catch_up(self, repeat: Repeat) -> None:
+        """Tells MLflow what a process that was killed had in its ledger and not yet there."""
+        if repeat.state in ("pending", "running"):
+            return
+        params, tags = self._params(repeat), self._tags(repeat)
+        self._tracker.settle_trial(repeat.key, params, tags, repeat.state, repeat.reason, {})
+        self._tell_reports(repeat)
+        if repeat.test is not None:
+            self._tracker.measure(repeat.test, repeat.key)
+
+    def _tell_reports(self, repeat: Repeat) -> None:
+        for epoch in sorted(repeat.reports):
+            self._tracker.report(repeat.key, epoch, repeat.reports[epoch], repeat.reported_at[epoch])
+
+    def _params(self, repeat: Repeat) -> dict[str, object]:
+        return {**repeat.arm.point, "experience.seed": repeat.seed, "experience.max_iter": repeat.arm.epochs}
+
+    def _tags(self, repeat: Repeat) -> dict[str, str]:
+        parts = (shlex.quote(part) for part in overrides(self.sweep, repeat))
+        return {"role": repeat.arm.role, "command": " ".join(["roadmap-train", *parts])}
