@@ -158,6 +158,21 @@ def test_the_number_of_threads_changes_no_bit(loss: str) -> None:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 
 
+@pytest.mark.parametrize("loss", ["sup", "smooth", "roadmap"])
+@pytest.mark.parametrize("size", [20, 300])
+def test_where_buffers_lie_changes_no_bit(loss: str, size: int) -> None:
+    """Classes of eight and more are summed in lanes, if the buffers are apart: every call has them elsewhere."""
+    scores, pairs = batch(unit(size, 1, 32), at_random(size, size // 5))
+    kept, results = [], []
+    for call in range(20):
+        kept.append([np.empty(count, np.float32) for count in range(1 + call, 20 + call)])
+        value, slope = LOSSES[loss].formula(scores.clone(), pairs, True)
+        assert slope is not None
+        results.append([value, *filter(torch.is_tensor, slope)])
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
 @pytest.mark.usefixtures("every_thread")
 def test_a_forked_process_has_threads_of_its_own() -> None:
     scores, pairs = CASES["wide"]

@@ -12,6 +12,7 @@ from numba import njit, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from trainables.losses.kernels.buffers import buffer
 from trainables.losses.kernels.negatives import NOWHERE, negatives
 from trainables.losses.kernels.options import ENTRY, INNER, SUMS, Floats, Whole
 
@@ -160,7 +161,7 @@ def _precision(
 
     gradient is empty where it is not wanted.
     """
-    slope, other_slope = np.empty(row.size, np.float32), np.empty(similarity.size, np.float32)
+    slope, other_slope = buffer(row.size), buffer(similarity.size)
     precision = 0.0
     for p in range(similarity.size):
         rank, slopes, within = _rank(row, nearest, similarity[p], slope, constants)
@@ -209,13 +210,13 @@ def average_precisions(
         *(np.float32(delta), np.float32(offset), np.float32(start)),
         delta == np.inf,
     )
-    row = np.empty(scores.shape[1], np.float32)
+    row = buffer(scores.shape[1])
     nearest = np.empty((scores.shape[1] + STRIP - 1) // STRIP, np.float32)
     for i in range(rows[0], scores.shape[0], rows[1]):
         if counts[i] == 0:
             continue
         columns = by_class[first[i] : first[i] + counts[i]]
-        similarity, pull = np.empty(columns.size, np.float32), np.zeros(columns.size, np.float32)
+        similarity, pull = buffer(columns.size), buffer(columns.size)
         for p in range(columns.size):
             similarity[p] = scores[i, columns[p]]
         negatives(scores[i], columns, 0, row)

@@ -7,6 +7,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from trainables.losses.kernels.buffers import buffer
 from trainables.losses.kernels.negatives import negatives
 from trainables.losses.kernels.options import ENTRY, INNER, SUMS, Floats, Whole
 
@@ -48,7 +49,7 @@ def violations(
     positives of row i are by_class[first[i] : first[i] + counts[i]]; within the batch the query is none.
     """
     pos_margin, neg_margin = np.float32(margins[0]), np.float32(margins[1])
-    row = np.empty(scores.shape[1], np.float32)
+    row = buffer(scores.shape[1])
     for i in range(rows[0], scores.shape[0], rows[1]):
         positives = by_class[first[i] : first[i] + counts[i]]
         negatives(scores[i], positives, 0, row)
@@ -99,7 +100,7 @@ def calibration_gradient(
     for strip in range(which[0], lengths.shape[0], which[1]):
         begin = strip * STRIP
         end = min(begin + STRIP, scores.shape[1])
-        row, strip_along = np.empty(end - begin, np.float32), along[begin:end]
+        row, strip_along = buffer(end - begin), buffer(end - begin)
         for i in range(scores.shape[0]):
             positives = by_class[first[i] : first[i] + counts[i]]
             negatives(scores[i], positives, begin, row)
@@ -109,6 +110,8 @@ def calibration_gradient(
                     if within_batch and column == i:
                         continue
                     gradient[i, column] = pull
-                    along[column] += pull * scores[i, column]
+                    strip_along[column - begin] += pull * scores[i, column]
                     total += pull * scores[i, column]
             lengths[strip, i] = total
+        for j in range(end - begin):
+            along[begin + j] = strip_along[j]
