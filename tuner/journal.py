@@ -3,11 +3,19 @@
 It is the only truth a sweep is resumed from: the points already drawn, every report, every end. A driver that is
 killed loses nothing but the epochs after a trial's last checkpoint.
 
-    {"event": "sweep", "at": 1800000000.0, ...}                the header: the sweep, the launch, versions
+    {"event": "sweep", "at": 1800000000.0, ...}                the header: the sweep, its trials and epochs, versions
+    {"event": "launch", "host": "", "pid": 7}                  a driver began
     {"event": "point", "trial": 7, "point": {...}}             drawn by the sampler
-    {"event": "report", "trial": 7, "epoch": 3, "metrics": {}} one epoch
+    {"event": "start", "trial": 7}                             a worker has it
+    {"event": "report", "trial": 7, "epoch": 3, "metrics": {}} one epoch; "stop": why its scheduler ends it there
     {"event": "checkpoint", "trial": 7, "epoch": 3, "path": ""}
+    {"event": "pause", "trial": 7}                             its scheduler let it wait
     {"event": "end", "trial": 7, "state": "stopped", "reason": ""}
+    {"event": "retry", "trial": 7}                             it had ended, and is to go on
+    {"event": "extend", "trials": 40, "planned": 40, "hours": 1.0, "gpu_hours": 0.0}   totals, and hours on top
+    {"event": "wait", "reason": ""}                            why nothing new starts; "" once it does again
+    {"event": "answer", "request": "", "text": ""}             what became of a request
+    {"event": "left", "state": "stopped", "reason": ""}        the driver ended; one that was killed says nothing
 
 "at", in each of them: unix seconds.
 """
@@ -26,7 +34,20 @@ from trainables.errors import UserError
 from tuner.space import Point
 
 FILE = "journal.jsonl"
-ENDED = ("finished", "stopped", "infeasible", "failed")
+BROKEN = ("failed", "lost")  # ended by a bug or by the machines, which says nothing of the point
+ENDED = ("finished", "stopped", "infeasible", *BROKEN)
+
+
+@dataclass
+class Launch:
+    """One driver. state: "" while it runs, and for one that was killed; else finished, stopped, interrupted, failed."""
+
+    host: str
+    pid: int
+    began: float  # unix seconds, as `last`, its latest event
+    last: float
+    state: str = ""
+    reason: str = ""
 
 
 @dataclass
@@ -41,6 +62,9 @@ class Trial:
     reported_at: dict[int, float] = field(default_factory=dict)  # epoch -> unix seconds
     checkpoints: dict[int, str] = field(default_factory=dict)  # epoch -> path
     note: dict[str, Any] = field(default_factory=dict)  # what the sampler wants to remember of its draw
+    occupied_s: float = 0.0  # seconds that workers had it, up to the latest event of it
+    stop: str = ""  # why its latest report is to be its last
+    since: float | None = None  # unix seconds of that event, while a worker has it
 
     @property
     def id(self) -> str:
@@ -49,6 +73,12 @@ class Trial:
     @property
     def ended(self) -> bool:
         return self.state in ENDED
+
+    def occupied(self, at: float | None) -> None:
+        """A worker has the trial up to the time `at`, or has it no longer (None)."""
+        if self.since is not None and at is not None:
+            self.occupied_s += at - self.since
+        self.since = at
 
     def scores(self, metric: str) -> dict[int, float]:
         """epoch -> the objective, where it was reported and is a number."""
@@ -72,6 +102,11 @@ class Journal:
         self.folder = folder
         self.header: dict[str, Any] = {}
         self.trials: dict[int, Trial] = {}
+        self.launches: list[Launch] = []
+        self.extension: dict[str, float] = {}  # search.trials and planned trials now; hours and gpu_hours on top
+        self.waiting = ""  # why nothing new starts
+        self.answers: dict[str, str] = {}  # request -> what became of it
+        self.last = 0.0  # unix seconds of the latest event
         self._file: IO[str] | None = None
 
     @classmethod
@@ -106,35 +141,84 @@ class Journal:
         os.fsync(self._file.fileno())
         self._follow(record)
 
+    def touch(self) -> None:
+        """A sign of life for who cannot see the lock: another machine on a shared folder."""
+        os.utime(self.folder / FILE)
+
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
             self._file = None
 
     @property
+    def planned(self) -> int:
+        """How many trials the sweep is to have, extensions counted."""
+        return int(self.extension.get("planned") or self.header.get("trials", 0))
+
+    @property
     def complete(self) -> bool:
         """Whether every planned trial has ended."""
-        planned = self.header.get("trials", 0)
-        return bool(planned) and sum(trial.ended for trial in self.trials.values()) >= planned
+        return bool(self.planned) and sum(trial.ended for trial in self.trials.values()) >= self.planned
+
+    def rest(self) -> None:
+        """No worker has any trial: their driver is gone."""
+        for trial in self.trials.values():
+            trial.occupied(None)
+            if trial.state == "running":
+                trial.state = "pending"
 
     def _follow(self, record: Mapping[str, Any]) -> None:
-        event = record["event"]
-        if event == "sweep":
+        event, self.last = record["event"], float(record["at"])
+        if event == "launch":
+            self.rest()
+            self.launches.append(Launch(str(record["host"]), int(record["pid"]), self.last, self.last))
+        if self.launches and not self.launches[-1].state and event not in ("extend", "retry"):  # may come between two
+            self.launches[-1].last = self.last
+        if "trial" in record:
+            self._follow_trial(int(record["trial"]), event, record)
+        elif event == "sweep":
             self.header = dict(record)
-            return
-        number = int(record["trial"])
+        elif event == "extend":
+            self._extend(record)
+        elif event == "wait":
+            self.waiting = str(record["reason"])
+        elif event == "answer":
+            self.answers[str(record["request"])] = str(record["text"])
+        elif event == "left":
+            self.rest()
+            self.waiting = ""
+            self.launches[-1].state, self.launches[-1].reason = str(record["state"]), str(record["reason"])
+
+    def _extend(self, record: Mapping[str, Any]) -> None:
+        for key in ("trials", "planned"):
+            if record[key]:
+                self.extension[key] = int(record[key])
+        for key in ("hours", "gpu_hours"):
+            self.extension[key] = self.extension.get(key, 0.0) + float(record[key])
+
+    def _follow_trial(self, number: int, event: str, record: Mapping[str, Any]) -> None:
         if event == "point":
             self.trials[number] = Trial(number, dict(record["point"]), note=dict(record.get("note", {})))
             return
-        trial = self.trials[number]
-        if event == "report":
+        trial, at = self.trials[number], float(record["at"])
+        if event == "start":
+            trial.state, trial.since = "running", at
+        elif event == "report":
             trial.state = "running"
             trial.reports[int(record["epoch"])] = dict(record["metrics"])
-            trial.reported_at[int(record["epoch"])] = float(record["at"])
+            trial.reported_at[int(record["epoch"])] = at
+            trial.stop = str(record.get("stop", ""))
+            trial.occupied(at)
         elif event == "checkpoint":
             trial.checkpoints[int(record["epoch"])] = str(record["path"])
+            trial.occupied(at)
         elif event == "end":
             trial.state, trial.reason = str(record["state"]), str(record["reason"])
+            trial.occupied(at)
+            trial.occupied(None)
+        elif event in ("pause", "retry"):
+            trial.occupied(None)
+            trial.state, trial.reason = "pending", ""
 
 
 def running(folder: Path) -> bool:

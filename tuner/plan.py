@@ -1,16 +1,16 @@
 """Sweep -> Plan: every part composed and checked before anything is launched or written."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from trainables.building import build_dataset
 from trainables.composition import compose, preset
 from trainables.data import summary
+from trainables.data.loading import cores
 from trainables.errors import UserError, unknown
 from trainables.evaluation import metric_names
 from trainables.experiment import Experiment
-from tuner import space, store
+from tuner import budget, space, store
 from tuner.search import planned_trials
 from tuner.space import Choice, Point
 from tuner.sweep import Sweep
@@ -66,6 +66,7 @@ def make_plan(sweep: Sweep) -> Plan:
         raise UserError(
             f"scheduler.grace={sweep.scheduler.grace} is past the last epoch: experience.max_iter={plan.epochs}"
         )
+    budget.check(sweep)
     store.check(sweep.tracking)
     return plan
 
@@ -101,14 +102,14 @@ def _check_objective(sweep: Sweep, base: Experiment) -> None:
 
 def _check_resources(sweep: Sweep, base: Experiment) -> None:
     resources, concurrent = sweep.resources, sweep.budget.concurrent
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    available = cores()
     trial = resources.cpu * resources.workers
     workers = f" with resources.workers={resources.workers}" if resources.workers > 1 else ""
-    if trial * concurrent > cores:
-        advice = f": --set budget.concurrent={cores // trial}" if trial <= cores else ""
+    if trial * concurrent > available:
+        advice = f": --set budget.concurrent={available // trial}" if trial <= available else ""
         raise UserError(
             f"budget.concurrent={concurrent} trials of resources.cpu={resources.cpu}{workers} need "
-            f"{trial * concurrent} cores, this machine has {cores}{advice}"
+            f"{trial * concurrent} cores, this machine has {available}{advice}"
         )
     if resources.workers > 1:
         _check_workers(sweep, base)

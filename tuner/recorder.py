@@ -1,4 +1,4 @@
-"""Ray's events -> the desk."""
+"""Ray's events -> the desk, and to the control what of them it decides on."""
 
 from typing import Any
 
@@ -6,48 +6,84 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial as RayTrial
 from ray.tune.schedulers import TrialScheduler
 
+from trainables.errors import first_line
 from tuner.asha import NUMBER, SeededASHA
+from tuner.control import Control
 from tuner.desk import Desk
-from tuner.interruption import Interruption
 
 LOST_RETRIES = 4  # of a trial whose worker or node is gone; a bug is never retried
+OUT_OF_MEMORY = "NODE_OUT_OF_MEMORY"  # what Ray says of a worker that its memory monitor ended
 
 
 class Recorder(Callback):
-    """Ray's events -> the desk."""
+    """Ray's events -> the desk and the control."""
 
-    def __init__(self, desk: Desk, scheduler: TrialScheduler, interruption: Interruption) -> None:
-        self._desk, self._scheduler, self._interruption = desk, scheduler, interruption
+    def __init__(self, desk: Desk, scheduler: TrialScheduler, control: Control) -> None:
+        self._desk, self._scheduler, self._control = desk, scheduler, control
+
+    def on_trial_start(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
+        self._desk.journal.write("start", trial=trial.config[NUMBER])
 
     def on_trial_result(
         self, iteration: int, trials: list[RayTrial], trial: RayTrial, result: dict[str, Any], **info: Any
     ) -> None:
         if result["state"] == "running":
+            number = trial.config[NUMBER]
             metrics = {key: float(result[key]) for key in result["reported"]}
-            self._desk.reported(trial.config[NUMBER], int(result["epoch"]), metrics)
+            self._desk.reported(number, int(result["epoch"]), metrics, self._stopped(number))
         self._desk.board.refresh()
 
     def on_checkpoint(
         self, iteration: int, trials: list[RayTrial], trial: RayTrial, checkpoint: Any, **info: Any
     ) -> None:
         number = trial.config[NUMBER]
-        epoch = int(trial.last_result["epoch"])
-        self._desk.journal.write("checkpoint", trial=number, epoch=epoch, path=checkpoint.path)
+        self._desk.checkpointed(number, int(trial.last_result["epoch"]), checkpoint.path)
+        self._control.checkpointed(number)
 
     def on_trial_complete(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
         result, number = trial.last_result, trial.config[NUMBER]
         if result.get("state") in ("infeasible", "failed"):
-            self._desk.ended(number, result["state"], result["reason"])
             if "traceback" in result:
-                (self._desk.journal.folder / f"trial-{number:04d}.traceback.txt").write_text(result["traceback"])
+                self._keep_traceback(number, result["traceback"])
+            self._desk.ended(number, result["state"], result["reason"])
         elif result.get("epoch", 0) >= self._desk.plan.epochs:
             self._desk.ended(number, "finished", "")
-        elif isinstance(self._scheduler, SeededASHA) and number in self._scheduler.reasons:
-            self._desk.ended(number, "stopped", self._scheduler.reasons[number])
+        else:
+            self._desk.ended(number, "stopped", self._stopped(number) or "its scheduler ended it")
 
     def on_trial_error(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
-        self._desk.ended(trial.config[NUMBER], "failed", f"its worker was lost {LOST_RETRIES + 1} times")
+        """Its worker or node is gone once too often."""
+        number, error = trial.config[NUMBER], trial.get_error()
+        said = "" if error is None else str(error)
+        if said:
+            self._keep_traceback(number, said)
+        if OUT_OF_MEMORY in said:
+            self._desk.ended(number, "infeasible", "out of memory: the machine had none left for its worker")
+            return
+        last = "" if error is None else f", at last: {first_line(error)}"
+        self._desk.ended(number, "lost", f"its worker was lost {LOST_RETRIES + 1} times{last}")
 
     def on_step_end(self, iteration: int, trials: list[RayTrial], **info: Any) -> None:
+        for trial in trials:
+            number = trial.config[NUMBER]
+            if trial.status == RayTrial.PAUSED and self._desk.journal.trials[number].since is not None:
+                self._desk.journal.write("pause", trial=number)
+        occupying = _in(trials, RayTrial.PENDING, RayTrial.RUNNING)
+        self._control.follow(
+            live=occupying | _in(trials, RayTrial.PAUSED),
+            occupying=occupying,
+            running=_in(trials, RayTrial.RUNNING),
+        )
         self._desk.board.refresh()
-        self._interruption.act()
+        self._control.act()
+
+    def _stopped(self, number: int) -> str:
+        """Why the scheduler ended the trial; "" where it did not."""
+        return self._scheduler.reasons.get(number, "") if isinstance(self._scheduler, SeededASHA) else ""
+
+    def _keep_traceback(self, number: int, text: str) -> None:
+        (self._desk.journal.folder / f"trial-{number:04d}.traceback.txt").write_text(text)
+
+
+def _in(trials: list[RayTrial], *statuses: str) -> set[int]:
+    return {trial.config[NUMBER] for trial in trials if trial.status in statuses}

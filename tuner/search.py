@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trainables.errors import UserError
-from tuner.journal import Trial
+from tuner.journal import BROKEN, Trial
 from tuner.space import Choice, Distribution, Int, Point, Uniform, Value, grid
 from tuner.sweep import Sweep
 
@@ -54,7 +54,7 @@ def tpe_point(sweep: Sweep, number: int, trials: Mapping[int, Trial]) -> Point:
     """Optuna's multivariate TPE with constant liar: running trials count as poor, so parallel points spread.
 
     A trial that ASHA stopped is told as pruned with its values by epoch, an infeasible one as pruned before its first
-    value (the worst there is), a failed one not at all.
+    value (the worst there is), one that failed or was lost not at all.
     """
     import optuna
 
@@ -85,7 +85,7 @@ def _told(
     from optuna.trial import TrialState, create_trial
 
     outside = [key for key, known in sweep.distributions.items() if trial.point.get(key) not in known]
-    if trial.state == "failed" or outside:
+    if trial.state in BROKEN or outside:
         return None
     best = trial.best(sweep.objective.metric, sweep.objective.mode)
     values = trial.scores(sweep.objective.metric)

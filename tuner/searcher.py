@@ -7,30 +7,42 @@ from ray.tune.search import Searcher
 
 from trainables.errors import UserError
 from tuner.asha import NUMBER
+from tuner.control import Control
 from tuner.desk import Desk
 from tuner.journal import Trial
 from tuner.search import suggest
 
 
 class JournalSearcher(Searcher):
-    """Gives Ray the trials that an earlier launch left, then new points; all of them journaled before they start."""
+    """Gives Ray the trials that are left of those drawn, then new points; all of them journaled before they start."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, control: Control) -> None:
         super().__init__()
-        self._desk = desk
-        self._left = [trial for trial in desk.journal.trials.values() if not trial.ended]
+        self._desk, self._control = desk, control
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:  # type: ignore[override]
-        plan, journal = self._desk.plan, self._desk.journal
-        if self._left:
-            trial = self._left.pop(0)
-        elif len(journal.trials) < plan.trials:
-            number = len(journal.trials)
-            point = plan.defaults if number == 0 else suggest(plan.sweep, number, journal.trials)
-            journal.write("point", trial=number, point=point)
-            trial = journal.trials[number]
-        else:
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
+        if self._control.idle:
+            self._control.act()  # Ray asks again and again, and ends no step meanwhile
+        if self._control.done:
             return Searcher.FINISHED
+        trial = self._next() if self._control.may_start() else None
+        if trial is None:
+            return None
+        self._control.given(trial.number)
+        return self._told(trial)
+
+    def _next(self) -> Trial | None:
+        plan, journal = self._desk.plan, self._desk.journal
+        left = self._control.left()
+        if left is not None or len(journal.trials) >= plan.trials:
+            return left
+        number = len(journal.trials)
+        point = plan.defaults if number == 0 else suggest(plan.sweep, number, journal.trials)
+        journal.write("point", trial=number, point=point)
+        return journal.trials[number]
+
+    def _told(self, trial: Trial) -> dict[str, Any]:
+        plan = self._desk.plan
         self._desk.started(trial)
         experiment = refused = None
         try:
