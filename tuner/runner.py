@@ -9,6 +9,7 @@ from typing import Any
 import ray
 from ray import tune
 from ray.tune import FailureConfig, RunConfig, TuneConfig
+from ray.tune.experiment import Trial as RayTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from trainables.errors import first_line
@@ -105,7 +106,7 @@ def _fit(desk: Desk, control: Control) -> None:
             scheduler=scheduler,
             num_samples=-1,  # the searcher says when it is done
             reuse_actors=True,
-            trial_dirname_creator=lambda trial: f"trial-{trial.config[NUMBER]:04d}",
+            trial_dirname_creator=_folder,
         ),
         run_config=RunConfig(
             name=f"launch-{attempts}",
@@ -116,6 +117,11 @@ def _fit(desk: Desk, control: Control) -> None:
         ),
     )
     tuner.fit()
+
+
+def _folder(trial: RayTrial) -> str:
+    """One trial may be in Ray's hands twice in a launch: it was tried again."""
+    return f"trial-{trial.config[NUMBER]:04d}-{trial.trial_id.rpartition('_')[2]}"
 
 
 def _resources(sweep: Sweep) -> tune.PlacementGroupFactory:
