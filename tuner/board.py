@@ -71,7 +71,7 @@ class Board:
             value = "no value" if best is None else f"{self._sweep.objective.metric} {best[1]:.4f} at epoch {best[0]}"
             why = f" ({trial.reason})" if trial.reason else ""
             self.line(f"trial {trial.id} {trial.state}{why}: {value}; {self.summary()}")
-        elif trial.state in BROKEN:
+        elif trial.state in ("infeasible", *BROKEN):
             self.line(f"trial {trial.id} {trial.state}: {trial.reason}")
 
     def summary(self) -> str:

@@ -221,6 +221,11 @@ class Journal:
             trial.state, trial.reason = "pending", ""
 
 
+def traceback_file(folder: Path, number: int) -> Path:
+    """Where a trial's traceback lies, if it has one."""
+    return folder / f"trial-{number:04d}.traceback.txt"
+
+
 def running(folder: Path) -> bool:
     """Whether a driver holds the journal now."""
     path = folder / FILE

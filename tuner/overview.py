@@ -2,9 +2,11 @@
 
 import math
 import time
+from pathlib import Path
 
 from tuner import budget
 from tuner.board import Board
+from tuner.journal import BROKEN, traceback_file
 from tuner.results import Results
 from tuner.standing import Standing
 from tuner.sweep import Sweep
@@ -18,7 +20,8 @@ def status_lines(sweep: Sweep, standing: Standing) -> list[str]:
     results = Results(sweep, tuple(journal.trials.values()))
     board = Board(sweep, journal.planned, int(journal.header["epochs"]), [])
     board.follow(journal.trials)
-    return [f"{sweep.name} is {standing.words()}: {board.summary()}", *_used(sweep, standing), *ranking(results)]
+    said = f"{sweep.name} is {standing.words()}: {board.summary()}"
+    return [said, *_used(sweep, standing), *ranking(results), *troubles(results, journal.folder)]
 
 
 def _used(sweep: Sweep, standing: Standing) -> list[str]:
@@ -33,11 +36,24 @@ def ranking(results: Results, shown: int = SHOWN) -> list[str]:
     """The best trials as a table of fixed columns."""
     metric = results.sweep.objective.metric
     short = [".".join(key.split(",")[0].split(".")[-2:]) for key in results.sweep.space]
-    rows = [["rank", "trial", "state", "epochs", metric, "best epoch", *short]]
+    rows = [["rank", "trial", "state", "epochs", metric, "best epoch", *short, "why"]]
     for place, trial in enumerate(results.ranked[:shown], start=1):
         best = trial.best(metric, results.sweep.objective.mode)
         value = ["-", "-"] if best is None else [f"{best[1]:.4f}", str(best[0])]
         point = [f"{number:.4g}" if isinstance(number, float) else str(number) for number in trial.point.values()]
-        rows.append([str(place), trial.id, trial.state, str(max(trial.reports, default=0)), *value, *point])
+        rows.append(
+            [str(place), trial.id, trial.state, str(max(trial.reports, default=0)), *value, *point, trial.reason]
+        )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    widths[-1] = 0
+    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def troubles(results: Results, folder: Path, shown: int = SHOWN) -> list[str]:
+    """The trials that came to no good end, each with its reason and where its traceback is."""
+    bad = [trial for trial in results.trials if trial.state in ("infeasible", *BROKEN)]
+    lines = []
+    for trial in bad[:shown]:
+        kept = traceback_file(folder, trial.number)
+        lines.append(f"trial {trial.id} {trial.state}: {trial.reason}" + (f"; {kept}" if kept.is_file() else ""))
+    return lines + ([f"and {len(bad) - shown} more: results.csv has them"] if len(bad) > shown else [])

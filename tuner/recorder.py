@@ -10,6 +10,7 @@ from trainables.errors import first_line
 from tuner.asha import NUMBER, SeededASHA
 from tuner.control import Control
 from tuner.desk import Desk
+from tuner.journal import traceback_file
 
 LOST_RETRIES = 4  # of a trial whose worker or node is gone; a bug is never retried
 OUT_OF_MEMORY = "NODE_OUT_OF_MEMORY"  # what Ray says of a worker that its memory monitor ended
@@ -82,7 +83,7 @@ class Recorder(Callback):
         return self._scheduler.reasons.get(number, "") if isinstance(self._scheduler, SeededASHA) else ""
 
     def _keep_traceback(self, number: int, text: str) -> None:
-        (self._desk.journal.folder / f"trial-{number:04d}.traceback.txt").write_text(text)
+        traceback_file(self._desk.journal.folder, number).write_text(text)
 
 
 def _in(trials: list[RayTrial], *statuses: str) -> set[int]:

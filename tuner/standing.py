@@ -75,6 +75,8 @@ def existing(sweep: Sweep) -> Standing:
     standing = Standing.of(sweep.folder) if (sweep.folder / FILE).is_file() else None
     if standing is None or not standing.journal.header:
         raise UserError(f"there is no sweep {sweep.name!r} in {sweep.folder}")
+    if "epochs" not in standing.journal.header:
+        raise UserError(f"the sweep in {sweep.folder} is an earlier version's: `run --fresh` sets it aside")
     return standing
 
 

@@ -9,7 +9,7 @@ from trainables.data import same_size
 from trainables.evaluation import pixel_embeddings, retrieval_metrics
 from trainables.splitting import train_and_validation
 from tuner.journal import ENDED, Trial
-from tuner.overview import ranking
+from tuner.overview import ranking, troubles
 from tuner.plan import Plan
 from tuner.results import Results
 
@@ -31,7 +31,7 @@ def plan_lines(plan: Plan) -> list[str]:
 def closing_lines(plan: Plan, results: Results, file: str) -> list[str]:
     """The ranking, where the defaults stand, the floor, how to repeat the winner, how to look further."""
     best = results.best
-    lines = ["", *ranking(results), ""]
+    lines = ["", *ranking(results), *troubles(results, plan.sweep.folder), ""]
     if best is None:
         return [*lines, "no trial has a value yet"]
     metric = plan.sweep.objective.metric

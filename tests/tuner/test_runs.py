@@ -204,6 +204,7 @@ def tune(*words: str, folder: Path) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.timeout(900)
 def test_detached_stopped_extended(sweep_file: Path, tmp_path: Path) -> None:
     folder, file = tmp_path / "runs" / "small", str(sweep_file)
     longer = "train=[dataset.sampler.kwargs.batch_size=16, experience.max_iter=12]"

@@ -9,7 +9,8 @@ import pytest
 
 from trainables.errors import UserError
 from tuner import amendments, retention, standing
-from tuner.journal import FILE, Journal
+from tuner.journal import FILE, Journal, traceback_file
+from tuner.overview import status_lines
 from tuner.plan import make_plan
 from tuner.session import check_folder
 from tuner.standing import Standing, located
@@ -126,3 +127,26 @@ def test_a_trial_without_a_value_keeps_nothing_once_it_has_ended(sweep: Sweep) -
     journal.write("end", trial=0, state="infeasible", reason="diverged")
     assert retention.kept(journal.trials[0], sweep.objective) == set()
     journal.close()
+
+
+def test_every_bad_end_is_said_with_its_reason(sweep: Sweep) -> None:
+    journal = launched(sweep)
+    ends = {
+        "failed": "KeyError: 'x'",
+        "stopped": "asha: rung 1, 0.1 < 0.2",
+        "infeasible": "diverged",
+        "lost": "its worker was lost",
+    }
+    for number, (state, reason) in enumerate(ends.items()):
+        journal.write("point", trial=number, point=dict.fromkeys(sweep.space, 0.1))
+        journal.write("end", trial=number, state=state, reason=reason)
+    traceback_file(journal.folder, 0).write_text("Traceback")
+    journal.close()
+    lines = status_lines(sweep, Standing.of(sweep.folder))
+    assert "1 stopped, 1 infeasible, 1 failed, 1 lost, 2 pending" in lines[0]
+    assert any("asha: rung 1, 0.1 < 0.2" in line for line in lines)
+    assert lines[-3:] == [
+        f"trial 0000 failed: KeyError: 'x'; {traceback_file(sweep.folder, 0)}",
+        "trial 0002 infeasible: diverged",
+        "trial 0003 lost: its worker was lost",
+    ]
