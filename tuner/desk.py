@@ -1,6 +1,7 @@
 """Where the events of a launch come together: the journal first, then MLflow and the board."""
 
 import math
+import os
 import platform
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,8 @@ class Desk:
         self._tell(self.journal.trials[number], epoch)
 
     def checkpointed(self, number: int, epoch: int, path: str) -> None:
-        self.journal.write("checkpoint", trial=number, epoch=epoch, path=path)
+        inside = os.path.relpath(path, self.journal.folder)  # the folder may move
+        self.journal.write("checkpoint", trial=number, epoch=epoch, path=inside)
         retention.prune(self.journal.trials[number], self.plan.sweep.objective)
 
     def settle(self) -> None:
@@ -55,9 +57,9 @@ class Desk:
         for trial in list(self.journal.trials.values()):
             last = max(trial.reports, default=0)
             if not trial.ended and trial.stop:
-                self.ended(trial.number, "stopped", trial.stop)
+                self._end(trial, "stopped", trial.stop)
             elif not trial.ended and last >= self.plan.epochs and Path(trial.checkpoints.get(last, "none")).is_dir():
-                self.ended(trial.number, "finished", "")
+                self._end(trial, "finished", "")
 
     def _tags(self, trial: Trial) -> dict[str, str]:
         return {"host": platform.node(), "command": self.results.command(trial)}
@@ -78,10 +80,13 @@ class Desk:
         trial = self.journal.trials[number]
         if trial.ended:
             return
-        self.journal.write("end", trial=number, state=state, reason=reason)
-        retention.prune(trial, self.plan.sweep.objective)
+        self._end(trial, state, reason)
         self.tracker.end_trial(trial.id, state, reason, self.results.best_metrics(trial))
         self.board.ended(trial)
+
+    def _end(self, trial: Trial, state: str, reason: str) -> None:
+        self.journal.write("end", trial=trial.number, state=state, reason=reason)
+        retention.prune(trial, self.plan.sweep.objective)
 
 
 def _logarithms(plan: Plan, trial: Trial) -> dict[str, float]:

@@ -8,7 +8,7 @@ killed loses nothing but the epochs after a trial's last checkpoint.
     {"event": "point", "trial": 7, "point": {...}}             drawn by the sampler
     {"event": "start", "trial": 7}                             a worker has it
     {"event": "report", "trial": 7, "epoch": 3, "metrics": {}} one epoch; "stop": why its scheduler ends it there
-    {"event": "checkpoint", "trial": 7, "epoch": 3, "path": ""}
+    {"event": "checkpoint", "trial": 7, "epoch": 3, "path": "launch-1/trial-0007-00007/checkpoint_000002"}
     {"event": "pause", "trial": 7}                             its scheduler let it wait
     {"event": "end", "trial": 7, "state": "stopped", "reason": ""}
     {"event": "retry", "trial": 7}                             it had ended, and is to go on
@@ -60,7 +60,7 @@ class Trial:
     reason: str = ""
     reports: dict[int, dict[str, float]] = field(default_factory=dict)  # epoch -> metrics
     reported_at: dict[int, float] = field(default_factory=dict)  # epoch -> unix seconds
-    checkpoints: dict[int, str] = field(default_factory=dict)  # epoch -> path
+    checkpoints: dict[int, str] = field(default_factory=dict)  # epoch -> its folder
     note: dict[str, Any] = field(default_factory=dict)  # what the sampler wants to remember of its draw
     occupied_s: float = 0.0  # seconds that workers had it, up to the latest event of it
     stop: str = ""  # why its latest report is to be its last
@@ -210,7 +210,7 @@ class Journal:
             trial.stop = str(record.get("stop", ""))
             trial.occupied(at)
         elif event == "checkpoint":
-            trial.checkpoints[int(record["epoch"])] = str(record["path"])
+            trial.checkpoints[int(record["epoch"])] = str(self.folder / record["path"])
             trial.occupied(at)
         elif event == "end":
             trial.state, trial.reason = str(record["state"]), str(record["reason"])

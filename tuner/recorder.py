@@ -1,12 +1,15 @@
 """Ray's events -> the desk, and to the control what of them it decides on."""
 
+import pickle
+from pathlib import Path
 from typing import Any
 
+from ray.exceptions import RayError, RayTaskError
 from ray.tune import Callback
 from ray.tune.experiment import Trial as RayTrial
 from ray.tune.schedulers import TrialScheduler
 
-from trainables.errors import first_line
+from trainables.errors import ProcessLost, first_line
 from tuner.asha import NUMBER, SeededASHA
 from tuner.control import Control
 from tuner.desk import Desk
@@ -53,16 +56,18 @@ class Recorder(Callback):
             self._desk.ended(number, "stopped", self._stopped(number) or "its scheduler ended it")
 
     def on_trial_error(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
-        """Its worker or node is gone once too often."""
-        number, error = trial.config[NUMBER], trial.get_error()
-        said = "" if error is None else str(error)
-        if said:
-            self._keep_traceback(number, said)
-        if OUT_OF_MEMORY in said:
+        """What Ray tried again and again: mostly a worker or a node that is gone."""
+        number, error = trial.config[NUMBER], _last_error(trial)
+        if error is not None:
+            self._keep_traceback(number, str(error))
+        cause = error.cause if isinstance(error, RayTaskError) else None
+        if cause is not None and not isinstance(cause, ProcessLost | RayError):
+            self._desk.ended(number, "failed", f"{type(cause).__name__}: {first_line(cause)}")
+        elif OUT_OF_MEMORY in str(error):
             self._desk.ended(number, "infeasible", "out of memory: the machine had none left for its worker")
-            return
-        last = "" if error is None else f", at last: {first_line(error)}"
-        self._desk.ended(number, "lost", f"its worker was lost {LOST_RETRIES + 1} times{last}")
+        else:
+            last = "" if error is None else f", at last: {first_line(cause or error)}"
+            self._desk.ended(number, "lost", f"its worker was lost {LOST_RETRIES + 1} times{last}")
 
     def on_step_end(self, iteration: int, trials: list[RayTrial], **info: Any) -> None:
         for trial in trials:
@@ -88,3 +93,12 @@ class Recorder(Callback):
 
 def _in(trials: list[RayTrial], *statuses: str) -> set[int]:
     return {trial.config[NUMBER] for trial in trials if trial.status in statuses}
+
+
+def _last_error(trial: RayTrial) -> Exception | None:
+    """What Ray wrote down of the latest failure, on this machine; it tells its callbacks nothing."""
+    file = Path(trial.pickled_error_file or "")
+    if not file.is_file():
+        return None
+    error: Exception = pickle.loads(file.read_bytes())
+    return error
