@@ -100,6 +100,9 @@ class Control:
         if now - self._signed >= SECONDS_BETWEEN_SIGNS:
             self._signed = now
             self._desk.journal.touch()
+        cause = alike(self._desk.journal.trials)
+        if cause and not self.state:
+            self._end("failed", f"the first {ALIKE} trials failed alike: {cause}")
         if now - self._looked >= SECONDS_BETWEEN_LOOKS:
             self._looked = now
             self._look()
@@ -113,10 +116,8 @@ class Control:
             journal.write("answer", request=request.id, text=self._answered(request))
         if self.state:
             return
-        cause, spent = alike(journal.trials), budget.exhausted(journal, sweep, time.time())
-        if cause:
-            self._end("failed", f"the first {ALIKE} trials failed alike: {cause}")
-        elif spent and not journal.complete:
+        spent = budget.exhausted(journal, sweep, time.time())
+        if spent and not journal.complete:
             self._end("stopped", spent)
         self._wait("" if self.state else budget.short_of_disk(sweep))
 

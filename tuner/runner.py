@@ -64,7 +64,9 @@ def launch(plan: Plan, journal: Journal, board: Board) -> Outcome:
             interruption.act()
             if not journal.complete:
                 _fit(desk, control)
-        state, reason = ("finished", "") if journal.complete else (control.state or "interrupted", control.reason)
+        state, reason = control.state or "interrupted", control.reason
+        if journal.complete and state != "failed":
+            state, reason = "finished", ""
     except Exception as error:
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise

@@ -198,7 +198,10 @@ def test_first_trials_that_fail_alike(trials: dict[int, Trial], cause: str) -> N
     assert alike(trials) == cause
 
 
-def test_a_sweep_whose_first_trials_fail_alike_ends(launch: Callable[..., Control]) -> None:
+def test_a_sweep_whose_first_trials_fail_alike_ends_before_the_next_starts(
+    launch: Callable[..., Control], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(controls, "SECONDS_BETWEEN_LOOKS", 1000.0)
     control = launch()
     for number in range(3):
         control.act()
