@@ -240,6 +240,7 @@ def test_detached_stopped_extended(sweep_file: Path, tmp_path: Path) -> None:
         assert len([path for path in trial.checkpoints.values() if Path(path).is_dir()]) == 1
 
 
+@pytest.mark.timeout(900)
 def test_a_sweep_that_cannot_work_ends_by_itself(sweep_file: Path, tmp_path: Path) -> None:
     train = "train=[dataset.sampler.kwargs.batch_size=16, optimizer.fc.lr=1.0e+30, optimizer.backbone.lr=1.0e+30]"
     space = "space={loss.SupAP.tau: {loguniform: [0.001, 0.1]}}"
@@ -251,3 +252,8 @@ def test_a_sweep_that_cannot_work_ends_by_itself(sweep_file: Path, tmp_path: Pat
     assert mlflow_runs(tmp_path)[""][0] == ("FAILED", journal.launches[-1].reason)
     code, said = tune("resume", str(sweep_file), *settings, folder=tmp_path)
     assert code == 2 and "retry --infeasible" in said
+    code, said = tune("retry", str(sweep_file), "--infeasible", *settings, folder=tmp_path)
+    assert code == 1 and " trials go on: 0000, 0001, 0002" in said, said
+    again = Journal.read(tmp_path / "runs" / "small")
+    assert len(again.launches) == 2 and len(again.trials) == len(journal.trials)
+    assert len(mlflow_runs(tmp_path)) == len(again.trials) + 1
