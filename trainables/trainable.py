@@ -11,12 +11,11 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-import torch
 from ray import tune
 from ray.tune.result import DONE, SHOULD_CHECKPOINT
 
 from trainables.data import seal_test_splits
-from trainables.errors import ProcessLost, first_line
+from trainables.errors import ProcessLost, first_line, out_of_memory
 from trainables.experiment import Experiment
 from trainables.folded import FoldedTraining, training_of
 from trainables.steps import Diverged
@@ -49,12 +48,12 @@ class RetrievalTrainable(tune.Trainable):
             report = training.epoch()
         except Diverged as error:
             return self._ended("infeasible", f"diverged: {error}")
-        except torch.OutOfMemoryError as error:
-            return self._ended("infeasible", f"out of memory: {first_line(error)}")
         except ProcessLost:
             self.cleanup()
             raise  # to Ray, which starts the trial again from its checkpoint
         except Exception as error:
+            if out_of_memory(error):
+                return self._ended("infeasible", f"out of memory: {first_line(error)}")
             told = f"{type(error).__name__}: {first_line(error)}"
             return {**self._ended("failed", told), "traceback": traceback.format_exc()}
         metrics = {name: float(value) for name, value in report.metrics.items()}

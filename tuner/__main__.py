@@ -2,7 +2,11 @@
 
 roadmap-tune run search_spaces/emoji.yaml      launch a sweep, follow it, rank its trials
 roadmap-tune check search_spaces/emoji.yaml    everything that can be known before launch
-roadmap-tune status search_spaces/emoji.yaml   where it stands, from any shell
+roadmap-tune status search_spaces/emoji.yaml   where it stands, from any shell or machine; --follow
+roadmap-tune stop search_spaces/emoji.yaml     running trials end their epoch; `resume` goes on
+roadmap-tune extend search_spaces/emoji.yaml --trials 8
+roadmap-tune retry search_spaces/emoji.yaml --failed
+roadmap-tune concurrent search_spaces/emoji.yaml 4
 roadmap-tune confirm search_spaces/emoji.yaml  its winner and the presets over fresh seeds, then the test split, once
 roadmap-tune ui search_spaces/emoji.yaml       the MLflow UI on this machine
 roadmap-tune record search_spaces/emoji.yaml   random points trained to the end, for `simulate`
@@ -16,15 +20,16 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from trainables.errors import UserError
-from tuner import datasets
+from tuner import commands, datasets
 from tuner.confirmation.command import add_command as add_confirm
 from tuner.simulation import commands as simulation
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The exit code: 0 done, 1 trials failed, 2 the user's mistake, 130 interrupted."""
+    """The exit code: 0 done or the budget used up, 1 trials failed, 2 the user's mistake, 130 interrupted."""
     arguments = _parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     command: Callable[[argparse.Namespace], int] = arguments.command
@@ -42,9 +47,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="roadmap-tune", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    add = parser.add_subparsers(required=True, metavar="COMMAND")
     sweep = argparse.ArgumentParser(add_help=False)
-    sweep.add_argument("sweep", metavar="SWEEP", help="a sweep file")
+    sweep.add_argument("sweep", metavar="SWEEP", help="a sweep file; a sweep's folder where nothing is launched")
     sweep.add_argument(
         "--set",
         action="append",
@@ -53,66 +58,64 @@ def _parser() -> argparse.ArgumentParser:
         dest="settings",
         help="lay a value over the file's",
     )
-    run = commands.add_parser("run", parents=[sweep], help="launch a sweep and follow it")
-    run.add_argument("--resume", action="store_true", help="go on with an interrupted sweep")
-    run.add_argument("--fresh", action="store_true", help="set an earlier sweep of this name aside and start over")
-    run.set_defaults(command=_run)
-    check = commands.add_parser("check", parents=[sweep], help="compose and check every part, launch nothing")
-    check.add_argument("--no-probe", action="store_true", help="do not train a few batches to say how long it takes")
-    check.set_defaults(command=_check)
-    status = commands.add_parser("status", parents=[sweep], help="where a sweep stands")
-    status.set_defaults(command=_status)
-    ui = commands.add_parser("ui", help="serve the MLflow UI on this machine")
-    ui.add_argument("sweep", metavar="SWEEP", nargs="?", default="search_spaces/emoji.yaml", help="a sweep file")
-    ui.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings")
-    ui.add_argument("--port", type=int, default=5000)
-    ui.set_defaults(command=_ui)
-    add_confirm(commands, sweep)
-    simulation.add_commands(commands, sweep)
-    datasets.add_commands(commands)
+    launch = argparse.ArgumentParser(add_help=False, parents=[sweep])
+    launch.add_argument("--detach", action="store_true", help="in a session of its own: the shell may go")
+    _add_launches(add, launch)
+    _add_looks(add, sweep)
+    add_confirm(add, sweep)
+    simulation.add_commands(add, sweep)
+    datasets.add_commands(add)
     return parser
 
 
-def _run(arguments: argparse.Namespace) -> int:
-    from tuner.plan import make_plan
-    from tuner.session import run_plan
-    from tuner.summary import closing_lines
-    from tuner.sweep import load_sweep
-
-    plan = make_plan(load_sweep(arguments.sweep, arguments.settings))
-    results, written = run_plan(plan, resume=arguments.resume, fresh=arguments.fresh)
-    print("\n".join(closing_lines(plan, results, arguments.sweep)))
-    if written.failed:
-        print(f"warning: {written.failed} writes did not reach MLflow: {written.first_error}", file=sys.stderr)
-    if sum(trial.ended for trial in results.trials) < plan.trials:
-        print(f"interrupted: `roadmap-tune run {arguments.sweep} --resume` goes on", file=sys.stderr)
-        return 130
-    return 1 if any(trial.state == "failed" for trial in results.trials) else 0
-
-
-def _check(arguments: argparse.Namespace) -> int:
-    from tuner.check import check_lines
-    from tuner.plan import make_plan
-    from tuner.sweep import load_sweep
-
-    plan = make_plan(load_sweep(arguments.sweep, arguments.settings))
-    print("\n".join(check_lines(plan, probe=not arguments.no_probe)))
-    return 0
+def _add_launches(add: Any, launch: argparse.ArgumentParser) -> None:
+    run = add.add_parser("run", parents=[launch], help="launch a sweep and follow it")
+    run.add_argument("--resume", action="store_true", help="go on with an interrupted sweep")
+    run.add_argument("--fresh", action="store_true", help="set an earlier sweep of this name aside and start over")
+    run.set_defaults(command=commands.run)
+    resume = add.add_parser("resume", parents=[launch], help="go on with an interrupted sweep")
+    resume.set_defaults(command=commands.run, resume=True, fresh=False)
+    extend = add.add_parser("extend", parents=[launch], help="more trials or hours, and go on")
+    extend.add_argument("--trials", type=_positive(int), metavar="N")
+    extend.add_argument("--hours", type=_positive(float), metavar="H")
+    extend.add_argument("--gpu-hours", type=_positive(float), metavar="H")
+    extend.set_defaults(command=commands.extend)
+    retry = add.add_parser("retry", parents=[launch], help="trials that ended badly go on from their last checkpoint")
+    retry.add_argument("--failed", action="store_true", help="those that an error ended")
+    retry.add_argument("--lost", action="store_true", help="those whose worker or node was gone too often")
+    retry.add_argument("--infeasible", action="store_true", help="those that diverged, ran out of memory, did not fit")
+    retry.set_defaults(command=commands.retry)
 
 
-def _status(arguments: argparse.Namespace) -> int:
-    from tuner.summary import status_lines
-    from tuner.sweep import load_sweep
+def _add_looks(add: Any, sweep: argparse.ArgumentParser) -> None:
+    check = add.add_parser("check", parents=[sweep], help="compose and check every part, launch nothing")
+    check.add_argument("--no-probe", action="store_true", help="do not train a few batches to say how long it takes")
+    check.set_defaults(command=commands.check)
+    status = add.add_parser("status", parents=[sweep], help="where a sweep stands")
+    status.add_argument("--follow", action="store_true", help="until it ends")
+    status.set_defaults(command=commands.status)
+    stop = add.add_parser("stop", parents=[sweep], help="end a running sweep once its epochs have ended")
+    stop.add_argument("--now", action="store_true", help="at once: the epochs that run are lost")
+    stop.set_defaults(command=commands.stop)
+    concurrent = add.add_parser("concurrent", parents=[sweep], help="another number of trials at a time")
+    concurrent.add_argument("number", type=int, metavar="N")
+    concurrent.set_defaults(command=commands.concurrent)
+    ui = add.add_parser("ui", help="serve the MLflow UI on this machine")
+    ui.add_argument("sweep", metavar="SWEEP", nargs="?", default="search_spaces/emoji.yaml", help="a sweep file")
+    ui.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings")
+    ui.add_argument("--port", type=int, default=5000)
+    ui.set_defaults(command=commands.ui)
 
-    print("\n".join(status_lines(load_sweep(arguments.sweep, arguments.settings))))
-    return 0
 
+def _positive(kind: type[int] | type[float]) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        value = kind(text)
+        if not 0 < value < float("inf"):
+            raise argparse.ArgumentTypeError(f"{text}: a number above 0")
+        return value
 
-def _ui(arguments: argparse.Namespace) -> int:
-    from tuner.interface import serve
-    from tuner.sweep import load_sweep
-
-    return serve(load_sweep(arguments.sweep, arguments.settings), "127.0.0.1", arguments.port)
+    read.__name__ = kind.__name__
+    return read
 
 
 if __name__ == "__main__":

@@ -11,12 +11,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from tuner.journal import Trial
+from tuner.journal import BROKEN, Trial
 from tuner.results import Results
 from tuner.sweep import Sweep
 
 SHOWN = 12  # running trials and the best of the others
-STATES = ("running", "finished", "stopped", "infeasible", "failed", "pending")
+STATES = ("running", "finished", "stopped", "infeasible", "failed", "lost", "pending")
 
 
 class Board:
@@ -39,6 +39,14 @@ class Board:
         self._trials = trials
         self._ended_before = sum(trial.ended for trial in trials.values())
         self._started = time.monotonic()
+
+    def planned(self, trials: int) -> None:
+        """The sweep has this many trials from here on."""
+        self._planned = trials
+
+    def look(self, trials: Mapping[int, Trial], planned: int) -> None:
+        """`trials` from here on: the same sweep, read anew."""
+        self._trials, self._planned = trials, planned
 
     def start(self, trials: Mapping[int, Trial]) -> None:
         self.follow(trials)
@@ -63,8 +71,8 @@ class Board:
             value = "no value" if best is None else f"{self._sweep.objective.metric} {best[1]:.4f} at epoch {best[0]}"
             why = f" ({trial.reason})" if trial.reason else ""
             self.line(f"trial {trial.id} {trial.state}{why}: {value}; {self.summary()}")
-        elif trial.state == "failed":
-            self.line(f"trial {trial.id} failed: {trial.reason}")
+        elif trial.state in ("infeasible", *BROKEN):
+            self.line(f"trial {trial.id} {trial.state}: {trial.reason}")
 
     def summary(self) -> str:
         """Trials by state, the best so far, the time left."""

@@ -25,6 +25,10 @@ def prepare_environment(sweep: Sweep) -> None:
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     # a trial that diverged reports no metric, and the sweep goes on
     os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
+    # as many as the searcher gives: it keeps budget.concurrent, which may change
+    os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "1000")
+    # Ray has all cores, a sweep may use few of them
+    os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
     # runner.Interruption listens instead
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
     # every epoch is checkpointed on purpose
@@ -36,12 +40,16 @@ def prepare_environment(sweep: Sweep) -> None:
 
 
 @contextlib.contextmanager
-def local_ray(sweep: Sweep) -> Iterator[None]:
-    """A Ray with room for the sweep's concurrent trials, gone with its processes and files when the block ends.
+def local_ray() -> Iterator[None]:
+    """A Ray with this machine's cores, gone with its processes and files when the block ends.
+
+    How many trials run at a time is the searcher's: it may change while they run.
 
     A Ray that the caller has connected to already is used as it is, and left as it was.
     """
     import ray
+
+    from trainables.data.loading import cores
 
     if ray.is_initialized():
         yield
@@ -50,7 +58,7 @@ def local_ray(sweep: Sweep) -> Iterator[None]:
     folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER}-{os.getpid()}-"))
     try:
         ray.init(
-            num_cpus=sweep.resources.cpu * sweep.resources.workers * sweep.budget.concurrent,
+            num_cpus=cores(),
             _node_ip_address="127.0.0.1",
             _temp_dir=str(folder),
             include_dashboard=False,

@@ -1,9 +1,12 @@
 """Where the events of a launch come together: the journal first, then MLflow and the board."""
 
 import math
+import os
 import platform
+from pathlib import Path
 from typing import Any
 
+from tuner import retention
 from tuner.board import Board
 from tuner.journal import Journal, Trial
 from tuner.plan import Plan
@@ -22,6 +25,11 @@ class Desk:
         """Ray pickles its callbacks for a restore of its own; a sweep is resumed from its journal instead."""
         return {}
 
+    def change(self, plan: Plan) -> None:
+        """The sweep has more trials, or another number of them at a time."""
+        self.plan = plan
+        self.board.planned(plan.trials)
+
     def caught_up(self) -> None:
         """Tells MLflow what a driver that was killed had in its journal and not yet there."""
         for trial in self.journal.trials.values():
@@ -34,9 +42,24 @@ class Desk:
         self.tracker.start_trial(trial.id, trial.point, self._tags(trial))
         self._tell_reports(trial)
 
-    def reported(self, number: int, epoch: int, metrics: dict[str, float]) -> None:
-        self.journal.write("report", trial=number, epoch=epoch, metrics=metrics)
+    def reported(self, number: int, epoch: int, metrics: dict[str, float], stop: str = "") -> None:
+        """stop: why the scheduler ends the trial with this report; "" where it goes on."""
+        self.journal.write("report", trial=number, epoch=epoch, metrics=metrics, **({"stop": stop} if stop else {}))
         self._tell(self.journal.trials[number], epoch)
+
+    def checkpointed(self, number: int, epoch: int, path: str) -> None:
+        inside = os.path.relpath(path, self.journal.folder)  # the folder may move
+        self.journal.write("checkpoint", trial=number, epoch=epoch, path=inside)
+        retention.prune(self.journal.trials[number], self.plan.sweep.objective)
+
+    def settle(self) -> None:
+        """For a new launch: ends the trials of which the journal has the last report and not yet the end."""
+        for trial in list(self.journal.trials.values()):
+            last = max(trial.reports, default=0)
+            if not trial.ended and trial.stop:
+                self._end(trial, "stopped", trial.stop)
+            elif not trial.ended and last >= self.plan.epochs and Path(trial.checkpoints.get(last, "none")).is_dir():
+                self._end(trial, "finished", "")
 
     def _tags(self, trial: Trial) -> dict[str, str]:
         return {"host": platform.node(), "command": self.results.command(trial)}
@@ -57,9 +80,13 @@ class Desk:
         trial = self.journal.trials[number]
         if trial.ended:
             return
-        self.journal.write("end", trial=number, state=state, reason=reason)
+        self._end(trial, state, reason)
         self.tracker.end_trial(trial.id, state, reason, self.results.best_metrics(trial))
         self.board.ended(trial)
+
+    def _end(self, trial: Trial, state: str, reason: str) -> None:
+        self.journal.write("end", trial=trial.number, state=state, reason=reason)
+        retention.prune(trial, self.plan.sweep.objective)
 
 
 def _logarithms(plan: Plan, trial: Trial) -> dict[str, float]:

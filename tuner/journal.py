@@ -3,12 +3,20 @@
 It is the only truth a sweep is resumed from: the points already drawn, every report, every end. A driver that is
 killed loses nothing but the epochs after a trial's last checkpoint.
 
-    {"event": "sweep", "at": 1800000000.0, ...}                the header: the sweep, the launch, versions
+    {"event": "sweep", "at": 1800000000.0, ...}                the header: the sweep, its trials and epochs, versions
+    {"event": "launch", "host": "", "pid": 7}                  a driver began
     {"event": "warm", "trials": [{"trial": -1, ...}, ...]}     finished trials of earlier sweeps, reports and all
     {"event": "point", "trial": 7, "point": {...}, "note": {}} drawn by the sampler; what it wants to read again
-    {"event": "report", "trial": 7, "epoch": 3, "metrics": {}} one epoch
-    {"event": "checkpoint", "trial": 7, "epoch": 3, "path": ""}
+    {"event": "start", "trial": 7}                             a worker has it
+    {"event": "report", "trial": 7, "epoch": 3, "metrics": {}} one epoch; "stop": why its scheduler ends it there
+    {"event": "checkpoint", "trial": 7, "epoch": 3, "path": "launch-1/trial-0007-00007/checkpoint_000002"}
+    {"event": "pause", "trial": 7}                             its scheduler let it wait
     {"event": "end", "trial": 7, "state": "stopped", "reason": ""}
+    {"event": "retry", "trial": 7}                             it had ended, and is to go on
+    {"event": "extend", "trials": 40, "planned": 40, "hours": 1.0, "gpu_hours": 0.0}   totals, and hours on top
+    {"event": "wait", "reason": ""}                            why nothing new starts; "" once it does again
+    {"event": "answer", "request": "", "text": ""}             what became of a request
+    {"event": "left", "state": "stopped", "reason": ""}        the driver ended; one that was killed says nothing
 
 "at", in each of them: unix seconds.
 """
@@ -27,7 +35,20 @@ from trainables.errors import UserError
 from tuner.space import Point
 
 FILE = "journal.jsonl"
-ENDED = ("finished", "stopped", "infeasible", "failed")
+BROKEN = ("failed", "lost")  # ended by a bug or by the machines, which says nothing of the point
+ENDED = ("finished", "stopped", "infeasible", *BROKEN)
+
+
+@dataclass
+class Launch:
+    """One driver. state: "" while it runs, and for one that was killed; else finished, stopped, interrupted, failed."""
+
+    host: str
+    pid: int
+    began: float  # unix seconds, as `last`, its latest event
+    last: float
+    state: str = ""
+    reason: str = ""
 
 
 @dataclass
@@ -40,8 +61,11 @@ class Trial:
     reason: str = ""
     reports: dict[int, dict[str, float]] = field(default_factory=dict)  # epoch -> metrics
     reported_at: dict[int, float] = field(default_factory=dict)  # epoch -> unix seconds
-    checkpoints: dict[int, str] = field(default_factory=dict)  # epoch -> path
+    checkpoints: dict[int, str] = field(default_factory=dict)  # epoch -> its folder
     note: dict[str, Any] = field(default_factory=dict)  # what the sampler wants to remember of its draw
+    occupied_s: float = 0.0  # seconds that workers had it, up to the latest event of it
+    stop: str = ""  # why its latest report is to be its last
+    since: float | None = None  # unix seconds of that event, while a worker has it
 
     @property
     def id(self) -> str:
@@ -50,6 +74,12 @@ class Trial:
     @property
     def ended(self) -> bool:
         return self.state in ENDED
+
+    def occupied(self, at: float | None) -> None:
+        """A worker has the trial up to the time `at`, or has it no longer (None)."""
+        if self.since is not None and at is not None:
+            self.occupied_s += at - self.since
+        self.since = at
 
     def scores(self, metric: str) -> dict[int, float]:
         """epoch -> the objective, where it was reported and is a number."""
@@ -82,6 +112,11 @@ class Journal:
         self.header: dict[str, Any] = {}
         self.trials: dict[int, Trial] = {}
         self.warm: dict[int, Trial] = {}  # of earlier sweeps, numbers below 0: what the sampler starts from
+        self.launches: list[Launch] = []
+        self.extension: dict[str, float] = {}  # search.trials and planned trials now; hours and gpu_hours on top
+        self.waiting = ""  # why nothing new starts
+        self.answers: dict[str, str] = {}  # request -> what became of it
+        self.last = 0.0  # unix seconds of the latest event
         self._file: IO[str] | None = None
 
     @classmethod
@@ -104,41 +139,94 @@ class Journal:
         assert self._file is not None, "the journal is not open"
         self._follow(append(self._file, event, **values))
 
+    def touch(self) -> None:
+        """A sign of life for who cannot see the lock: another machine on a shared folder."""
+        os.utime(self.folder / FILE)
+
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
             self._file = None
 
     @property
+    def planned(self) -> int:
+        """How many trials the sweep is to have, extensions counted."""
+        return int(self.extension.get("planned") or self.header.get("trials", 0))
+
+    @property
     def complete(self) -> bool:
         """Whether every planned trial has ended."""
-        planned = self.header.get("trials", 0)
-        return bool(planned) and sum(trial.ended for trial in self.trials.values()) >= planned
+        return bool(self.planned) and sum(trial.ended for trial in self.trials.values()) >= self.planned
+
+    def rest(self) -> None:
+        """No worker has any trial: their driver is gone."""
+        for trial in self.trials.values():
+            trial.occupied(None)
+            if trial.state == "running":
+                trial.state = "pending"
 
     def _follow(self, record: Mapping[str, Any]) -> None:
-        event = record["event"]
-        if event == "sweep":
+        event, self.last = record["event"], float(record["at"])
+        if event == "launch":
+            self.rest()
+            self.launches.append(Launch(str(record["host"]), int(record["pid"]), self.last, self.last))
+        if self.launches and not self.launches[-1].state and event not in ("extend", "retry"):  # may come between two
+            self.launches[-1].last = self.last
+        if "trial" in record:
+            self._follow_trial(int(record["trial"]), event, record)
+        elif event == "sweep":
             self.header = dict(record)
-            return
-        if event == "warm":
+        elif event == "warm":
             for told in record["trials"]:
                 reports = {int(epoch): dict(metrics) for epoch, metrics in told["reports"].items()}
                 self.warm[told["trial"]] = Trial(told["trial"], dict(told["point"]), "finished", reports=reports)
-            return
-        number = int(record["trial"])
+        elif event == "extend":
+            self._extend(record)
+        elif event == "wait":
+            self.waiting = str(record["reason"])
+        elif event == "answer":
+            self.answers[str(record["request"])] = str(record["text"])
+        elif event == "left":
+            self.rest()
+            self.waiting = ""
+            self.launches[-1].state, self.launches[-1].reason = str(record["state"]), str(record["reason"])
+
+    def _extend(self, record: Mapping[str, Any]) -> None:
+        for key in ("trials", "planned"):
+            if record[key]:
+                self.extension[key] = int(record[key])
+        for key in ("hours", "gpu_hours"):
+            self.extension[key] = self.extension.get(key, 0.0) + float(record[key])
+
+    def _follow_trial(self, number: int, event: str, record: Mapping[str, Any]) -> None:
         if event == "point":
             self.trials[number] = Trial(number, dict(record["point"]), note=dict(record.get("note", {})))
             return
-        trial = self.trials[number]
-        if event == "report":
+        trial, at = self.trials[number], float(record["at"])
+        if event == "start":
+            trial.state, trial.since = "running", at
+        elif event == "report":
             trial.state = "running"
             trial.reports[int(record["epoch"])] = dict(record["metrics"])
             # an epoch that is trained again after a kill keeps its place among the reports: rules replay them in order
-            trial.reported_at.setdefault(int(record["epoch"]), float(record["at"]))
+            trial.reported_at.setdefault(int(record["epoch"]), at)
+            trial.stop = str(record.get("stop", ""))
+            trial.occupied(at)
         elif event == "checkpoint":
-            trial.checkpoints[int(record["epoch"])] = str(record["path"])
+            trial.checkpoints[int(record["epoch"])] = str(self.folder / record["path"])
+            trial.occupied(at)
         elif event == "end":
             trial.state, trial.reason = str(record["state"]), str(record["reason"])
+            trial.occupied(at)
+            trial.occupied(None)
+        elif event in ("pause", "retry"):
+            trial.occupied(None)
+            trial.state, trial.reason = "pending", ""
+
+
+def traceback_file(folder: Path, number: int) -> Path:
+    """Where a trial's traceback lies, if it has one."""
+    return folder / f"trial-{number:04d}.traceback.txt"
 
 
 def running(folder: Path) -> bool:

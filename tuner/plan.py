@@ -1,17 +1,17 @@
 """Sweep -> Plan: every part composed and checked before anything is launched or written."""
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from trainables.building import build_dataset
 from trainables.composition import compose, groups
 from trainables.data import summary
+from trainables.data.loading import cores
 from trainables.errors import UserError, unknown
 from trainables.evaluation import metric_names
 from trainables.experiment import Experiment
 from trainables.splitting import train_and_validation
-from tuner import presets, probe, scheduling, space, store, study
+from tuner import budget, presets, probe, scheduling, space, store, study
 from tuner.edges import checked_points
 from tuner.sampling import check_search, planned_trials
 from tuner.space import Point
@@ -70,6 +70,7 @@ def make_plan(sweep: Sweep) -> Plan:
     _check_points_fit(sweep, trials)
     data = _data_sets(sweep, base)
     scheduling.check(sweep, epochs)
+    budget.check(sweep)
     store.check(sweep.tracking)
     return Plan(sweep, defaults, base, data, trials, epochs, warnings(sweep, defaults, trials, epochs))
 
@@ -151,14 +152,14 @@ def _data_sets(sweep: Sweep, base: Experiment) -> tuple[Experiment, ...]:
 
 def _check_resources(sweep: Sweep, base: Experiment) -> None:
     resources, concurrent = sweep.resources, sweep.budget.concurrent
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    available = cores()
     trial = resources.cpu * resources.workers
     workers = f" with resources.workers={resources.workers}" if resources.workers > 1 else ""
-    if trial * concurrent > cores:
-        advice = f": --set budget.concurrent={cores // trial}" if trial <= cores else ""
+    if trial * concurrent > available:
+        advice = f": --set budget.concurrent={available // trial}" if trial <= available else ""
         raise UserError(
             f"budget.concurrent={concurrent} trials of resources.cpu={resources.cpu}{workers} need "
-            f"{trial * concurrent} cores, this machine has {cores}{advice}"
+            f"{trial * concurrent} cores, this machine has {available}{advice}"
         )
     if resources.workers > 1:
         _check_workers(sweep, base)

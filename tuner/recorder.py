@@ -1,23 +1,29 @@
-"""Ray's events -> the desk."""
+"""Ray's events -> the desk, and to the control what of them it decides on."""
 
+import pickle
+from pathlib import Path
 from typing import Any
 
+from ray.exceptions import RayError, RayTaskError
 from ray.tune import Callback
 from ray.tune.experiment import Trial as RayTrial
 
+from trainables.errors import ProcessLost, first_line
+from tuner.control import Control
 from tuner.desk import Desk
-from tuner.interruption import Interruption
+from tuner.journal import traceback_file
 from tuner.scheduling import Rule
 from tuner.scheduling.tune import NUMBER
 
 LOST_RETRIES = 4  # of a trial whose worker or node is gone; a bug is never retried
+OUT_OF_MEMORY = "NODE_OUT_OF_MEMORY"  # what Ray says of a worker that its memory monitor ended
 
 
 class Recorder(Callback):
-    """Ray's events -> the desk."""
+    """Ray's events -> the desk and the control."""
 
-    def __init__(self, desk: Desk, rule: Rule, interruption: Interruption) -> None:
-        self._desk, self._rule, self._interruption = desk, rule, interruption
+    def __init__(self, desk: Desk, rule: Rule, control: Control) -> None:
+        self._desk, self._rule, self._control = desk, rule, control
 
     def tell_dropped(self) -> None:
         """Ends the trials that the rule stopped while they were paused."""
@@ -25,16 +31,16 @@ class Recorder(Callback):
             number = self._rule.dropped[0]
             self._end(number, "stopped", self._rule.reasons[number])
 
-    def _end(self, number: int, state: str, reason: str) -> None:
-        self._desk.ended(number, state, reason)
-        self._rule.ended(number)
+    def on_trial_start(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
+        self._desk.journal.write("start", trial=trial.config[NUMBER])
 
     def on_trial_result(
         self, iteration: int, trials: list[RayTrial], trial: RayTrial, result: dict[str, Any], **info: Any
     ) -> None:
         if result["state"] == "running":
+            number = trial.config[NUMBER]
             metrics = {key: float(result[key]) for key in result["reported"]}
-            self._desk.reported(trial.config[NUMBER], int(result["epoch"]), metrics)
+            self._desk.reported(number, int(result["epoch"]), metrics, self._rule.reasons.get(number, ""))
             self.tell_dropped()
         self._desk.board.refresh()
 
@@ -42,25 +48,60 @@ class Recorder(Callback):
         self, iteration: int, trials: list[RayTrial], trial: RayTrial, checkpoint: Any, **info: Any
     ) -> None:
         number = trial.config[NUMBER]
-        epoch = int(trial.last_result["epoch"])
-        self._desk.journal.write("checkpoint", trial=number, epoch=epoch, path=checkpoint.path)
+        self._desk.checkpointed(number, int(trial.last_result["epoch"]), checkpoint.path)
+        self._control.checkpointed(number)
 
     def on_trial_complete(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
         result, number = trial.last_result, trial.config[NUMBER]
         if result.get("state") in ("infeasible", "failed"):
-            self._end(number, result["state"], result["reason"])
             if "traceback" in result:
-                (self._desk.journal.folder / f"trial-{number:04d}.traceback.txt").write_text(result["traceback"])
+                self._keep_traceback(number, result["traceback"])
+            self._end(number, result["state"], result["reason"])
         elif result.get("epoch", 0) >= self._desk.plan.epochs:
             self._end(number, "finished", "")
         elif number in self._rule.reasons:
             self._end(number, "stopped", self._rule.reasons[number])
+        else:  # it comes back as another trial of Ray's
+            self._desk.journal.write("pause", trial=number)
         self.tell_dropped()  # those that waited for this one
 
     def on_trial_error(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
-        self._end(trial.config[NUMBER], "failed", f"its worker was lost {LOST_RETRIES + 1} times")
+        """What Ray tried again and again: mostly a worker or a node that is gone."""
+        number, error = trial.config[NUMBER], _last_error(trial)
+        if error is not None:
+            self._keep_traceback(number, str(error))
+        cause = error.cause if isinstance(error, RayTaskError) else None
+        if cause is not None and not isinstance(cause, ProcessLost | RayError):
+            self._end(number, "failed", f"{type(cause).__name__}: {first_line(cause)}")
+        elif OUT_OF_MEMORY in str(error):
+            self._end(number, "infeasible", "out of memory: the machine had none left for its worker")
+        else:
+            last = "" if error is None else f", at last: {first_line(cause or error)}"
+            self._end(number, "lost", f"its worker was lost {LOST_RETRIES + 1} times{last}")
         self.tell_dropped()
 
     def on_step_end(self, iteration: int, trials: list[RayTrial], **info: Any) -> None:
+        live = _in(trials, RayTrial.PENDING, RayTrial.RUNNING)
+        self._control.follow(live=live, running=_in(trials, RayTrial.RUNNING))
         self._desk.board.refresh()
-        self._interruption.act()
+        self._control.act()
+
+    def _end(self, number: int, state: str, reason: str) -> None:
+        self._desk.ended(number, state, reason)
+        self._rule.ended(number)
+
+    def _keep_traceback(self, number: int, text: str) -> None:
+        traceback_file(self._desk.journal.folder, number).write_text(text)
+
+
+def _in(trials: list[RayTrial], *statuses: str) -> set[int]:
+    return {trial.config[NUMBER] for trial in trials if trial.status in statuses}
+
+
+def _last_error(trial: RayTrial) -> Exception | None:
+    """What Ray wrote down of the latest failure, on this machine; it tells its callbacks nothing."""
+    file = Path(trial.pickled_error_file or "")
+    if not file.is_file():
+        return None
+    error: Exception = pickle.loads(file.read_bytes())
+    return error

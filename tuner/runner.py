@@ -1,16 +1,21 @@
 """A Plan on Ray Tune, from launch to results. Every event goes through the journal first, then to who listens."""
 
+import os
 import platform
 import uuid
+from dataclasses import dataclass
 from typing import Any
 
 import ray
 from ray import tune
-from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig
+from ray.tune import FailureConfig, RunConfig, TuneConfig
+from ray.tune.experiment import Trial as RayTrial
 
+from trainables.errors import first_line
 from trainables.trainable import RetrievalTrainable
-from tuner import cluster
+from tuner import cluster, requests, retention
 from tuner.board import Board
+from tuner.control import Control
 from tuner.desk import Desk
 from tuner.interruption import Interruption
 from tuner.journal import Journal
@@ -18,8 +23,8 @@ from tuner.plan import Plan
 from tuner.recorder import LOST_RETRIES, Recorder
 from tuner.results import Results
 from tuner.scheduling import make_rule
-from tuner.scheduling.tune import RuleScheduler
-from tuner.searcher import JournalSearcher, folder_name
+from tuner.scheduling.tune import NUMBER, RuleScheduler
+from tuner.searcher import JournalSearcher
 from tuner.sweep import Sweep
 from tuner.tracking import Tracker, TrackingSummary
 
@@ -27,29 +32,54 @@ SECONDS_FOR_TRACKING = 60.0
 SECONDS_FOR_TRACKING_INTERRUPTED = 3.0
 
 
-def launch(plan: Plan, journal: Journal, board: Board) -> tuple[Results, TrackingSummary]:
+@dataclass(frozen=True)
+class Outcome:
+    """What a launch came to. state: finished (every trial has ended), stopped (the budget), interrupted, failed."""
+
+    plan: Plan
+    results: Results
+    state: str
+    reason: str
+    written: TrackingSummary
+
+
+def launch(plan: Plan, journal: Journal, board: Board) -> Outcome:
     """Runs what the journal has not ended yet; the journal is open and carries the header of the sweep."""
     sweep = plan.sweep
+    requests.take(sweep.folder)  # those that an earlier driver did not live to see
+    journal.write("launch", host=platform.node(), pid=os.getpid())
     tracker = Tracker(sweep.tracking, sweep.name, journal.header["launch"])
     desk = Desk(plan, journal, tracker, board)
     tracker.open({"sweep": sweep.name, "goal": sweep.goal}, {"sweep.json": sweep.model_dump_json(indent=2)})
+    desk.settle()
     desk.caught_up()
+    retention.remove_strays(journal)
     board.start(journal.trials)
     interruption = Interruption()
+    control = Control(desk, interruption)
+    state, reason = "failed", "the driver has a bug"
     try:
         # again once Ray is there: it listens to SIGTERM itself, and aborts
-        with interruption.listening(), cluster.local_ray(sweep), interruption.listening():
+        with interruption.listening(), cluster.local_ray(), interruption.listening():
             interruption.act()
-            _fit(plan, desk, interruption)
+            if not journal.complete:
+                _fit(desk, control)
+        state, reason = control.state or "interrupted", control.reason
+        if journal.complete and state != "failed":
+            state, reason = "finished", ""
+    except Exception as error:
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise
     finally:
         board.stop()
+        journal.write("left", state=state, reason=reason)
         results = Results(sweep, tuple(journal.trials.values()))
         results.write(sweep.folder / "results.csv")
         best = {} if results.best is None else results.best_metrics(results.best)
-        state = "finished" if journal.complete else "interrupted"
         patience = SECONDS_FOR_TRACKING if journal.complete else SECONDS_FOR_TRACKING_INTERRUPTED
-        summary = tracker.close(state, best, {"results.csv": results.table.to_csv(index=False)}, patience)
-    return results, summary
+        table = {"results.csv": results.table.to_csv(index=False)}
+        written = tracker.close(state, best, table, patience, reason)
+    return Outcome(desk.plan, results, state, reason, written)
 
 
 def header(plan: Plan) -> dict[str, Any]:
@@ -57,16 +87,18 @@ def header(plan: Plan) -> dict[str, Any]:
     return {
         "launch": uuid.uuid4().hex,
         "trials": plan.trials,
+        "epochs": plan.epochs,
         "sweep": plan.sweep.model_dump(mode="json"),
         "versions": {"ray": ray.__version__, "python": platform.python_version()},
     }
 
 
-def _fit(plan: Plan, desk: Desk, interruption: Interruption) -> None:
-    sweep, journal = plan.sweep, desk.journal
+def _fit(desk: Desk, control: Control) -> None:
+    plan, journal = desk.plan, desk.journal
+    sweep = plan.sweep
     rule = make_rule(sweep, plan.epochs, plan.trials)
     rule.replay(journal.trials.values(), sweep.objective.metric)
-    recorder = Recorder(desk, rule, interruption)
+    recorder = Recorder(desk, rule, control)
     for number in rule.dropped:  # decided, and the driver was killed before it was written
         desk.started(journal.trials[number])
     recorder.tell_dropped()
@@ -74,13 +106,11 @@ def _fit(plan: Plan, desk: Desk, interruption: Interruption) -> None:
     tuner = tune.Tuner(
         tune.with_resources(RetrievalTrainable, resources(sweep)),
         tune_config=TuneConfig(
-            search_alg=JournalSearcher(desk, rule),
+            search_alg=JournalSearcher(desk, rule, control),
             scheduler=RuleScheduler(rule, sweep.objective.metric),
-            num_samples=-1,  # until the searcher has no more
-            max_concurrent_trials=sweep.budget.concurrent,
-            time_budget_s=None if sweep.budget.hours is None else sweep.budget.hours * 3600,
+            num_samples=-1,  # the searcher says when it is done
             reuse_actors=True,
-            trial_dirname_creator=folder_name,
+            trial_dirname_creator=_folder,
         ),
         run_config=RunConfig(
             name=f"launch-{attempts}",
@@ -88,14 +118,14 @@ def _fit(plan: Plan, desk: Desk, interruption: Interruption) -> None:
             verbose=0,
             callbacks=[recorder],
             failure_config=FailureConfig(max_failures=LOST_RETRIES),
-            checkpoint_config=CheckpointConfig(
-                num_to_keep=1,  # the best; Ray keeps the latest beside it
-                checkpoint_score_attribute=sweep.objective.metric,
-                checkpoint_score_order=sweep.objective.mode,
-            ),
         ),
     )
     tuner.fit()
+
+
+def _folder(trial: RayTrial) -> str:
+    """One trial may be in Ray's hands twice in a launch: it was tried again."""
+    return f"trial-{trial.config[NUMBER]:04d}-{trial.trial_id.rpartition('_')[2]}"
 
 
 def resources(sweep: Sweep) -> tune.PlacementGroupFactory:

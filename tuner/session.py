@@ -3,19 +3,27 @@
 import datetime
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from trainables.console import Bars
 from trainables.errors import UserError
-from tuner import cluster, probe, scheduling
+from tuner import budget, cluster, probe, scheduling
+from tuner.amendments import extended
 from tuner.board import Board
-from tuner.journal import FILE, Journal, running
+from tuner.control import ALIKE, alike
+from tuner.journal import FILE, Journal
 from tuner.plan import Plan, make_plan, prepare_data
 from tuner.results import Results
 from tuner.sampling import copy_earlier, earlier_sweeps
+from tuner.standing import Standing
 from tuner.sweep import Sweep
-from tuner.tracking import TrackingSummary
+
+if TYPE_CHECKING:
+    from tuner.runner import Outcome
+
+RESUMABLE = ("goal", "budget", "confirm", "storage", "tracking")  # may differ between two launches of one sweep
 
 
 def run(sweep: Sweep, *, resume: bool = False, fresh: bool = False, stream: IO[str] | None = None) -> Results:
@@ -24,29 +32,27 @@ def run(sweep: Sweep, *, resume: bool = False, fresh: bool = False, stream: IO[s
     resume: go on with the folder's sweep. fresh: set an earlier one aside and start over. UserError where the folder
     holds a sweep and neither is said, or where it is another sweep.
     """
-    return run_plan(make_plan(sweep), resume=resume, fresh=fresh, stream=stream)[0]
+    return run_plan(planned(sweep, resume=resume, fresh=fresh), resume=resume, fresh=fresh, stream=stream).results
 
 
-def run_plan(
-    plan: Plan, *, resume: bool = False, fresh: bool = False, stream: IO[str] | None = None
-) -> tuple[Results, TrackingSummary]:
-    """`run` for a plan that has been made, with what became of the writes to MLflow."""
-    _check_folder(plan.sweep, resume=resume, fresh=fresh)
+def planned(sweep: Sweep, *, resume: bool = False, fresh: bool = False) -> Plan:
+    """The plan of a launch that may start; on resume with the trials that `extend` added."""
+    check_folder(sweep, resume=resume, fresh=fresh)
+    return make_plan(extended(sweep, Journal.read(sweep.folder)) if resume else sweep)
+
+
+def run_plan(plan: Plan, *, resume: bool = False, fresh: bool = False, stream: IO[str] | None = None) -> "Outcome":
+    """`run` for a plan that has been made, with how it ended."""
+    check_folder(plan.sweep, resume=resume, fresh=fresh)
     stream = stream or sys.stderr
     earlier = earlier_sweeps(plan.sweep, fresh=fresh)
-    with Bars(stream) as bars:
-        for one in earlier:
-            bars.line(str(one))
-        for warning in plan.warnings:
-            bars.line(f"warning: {warning}")
-        for line in prepare_data(plan, bars.update):
-            bars.line(line)
+    tell_and_prepare(plan, stream, [str(one) for one in earlier])
     probe.check_memory(plan.sweep, plan.base)
     cluster.prepare_environment(plan.sweep)
     from tuner import runner
 
     if fresh:
-        _set_aside(plan.sweep.folder)
+        set_aside(plan.sweep.folder)
     journal = Journal(plan.sweep.folder)
     journal.open()
     try:
@@ -59,37 +65,71 @@ def run_plan(
         journal.close()
 
 
-def _check_folder(sweep: Sweep, *, resume: bool, fresh: bool) -> None:
+def tell_and_prepare(plan: Plan, stream: IO[str], said: Sequence[str] = ()) -> None:
+    """What is said, the plan's warnings; then the data sets, built or fetched where they can be."""
+    with Bars(stream) as bars:
+        for line in said:
+            bars.line(line)
+        for warning in plan.warnings:
+            bars.line(f"warning: {warning}")
+        for line in prepare_data(plan, bars.update):
+            bars.line(line)
+
+
+def check_folder(sweep: Sweep, *, resume: bool, fresh: bool) -> None:
     """UserError where a launch would mix with, overwrite or repeat an earlier one."""
     folder = sweep.folder
     if resume and fresh:
         raise UserError("--resume and --fresh exclude each other")
-    if running(folder):
-        raise UserError(f"sweep {sweep.name!r} is running in {folder}: `roadmap-tune status` follows it")
-    if not (folder / FILE).is_file():
+    standing = Standing.of(folder) if (folder / FILE).is_file() else None
+    if standing is not None and standing.running:
+        raise UserError(f"sweep {sweep.name!r} is {standing.words()}: `roadmap-tune status` follows it")
+    if standing is None or not standing.journal.header:  # a driver may be killed before it writes anything
         if resume:
             raise UserError(f"there is no sweep to resume in {folder}")
         existing = next(parent for parent in folder.parents if parent.exists())
         if not os.access(existing, os.W_OK):
             raise UserError(f"storage={sweep.storage!r}: {existing} cannot be written to")
         return
-    journal = Journal.read(folder)
+    journal = standing.journal
     if fresh:
         return
     state = "is finished" if journal.complete else "was interrupted"
     if not resume:
-        goes_on = "" if journal.complete else "--resume goes on with it, "
+        goes_on = "" if journal.complete else "`roadmap-tune resume` (--resume) goes on with it, "
         raise UserError(f"sweep {sweep.name!r} {state} in {folder}: {goes_on}--fresh sets it aside and starts over")
+    check_same(journal, sweep)
     if journal.complete:
-        raise UserError(f"sweep {sweep.name!r} {state}; there is nothing to resume: --fresh starts over")
+        raise UserError(f"sweep {sweep.name!r} {state}: `roadmap-tune extend` adds trials, --fresh starts over")
+    _check_worth(journal, sweep)
+
+
+def check_same(journal: Journal, sweep: Sweep) -> None:
+    """UserError where the journal is another sweep's."""
     changed = _changed(journal, sweep)
     if changed:
         raise UserError(
-            f"the sweep in {folder} has another {changed}: --fresh starts over, another name starts beside it"
+            f"the sweep in {journal.folder} has another {changed}: --fresh starts over, another name starts beside it"
         )
 
 
-RESUMABLE = ("goal", "budget", "storage", "tracking")  # may differ between two launches of one sweep
+def set_aside(folder: Path) -> None:
+    """Renames the folder of an earlier sweep."""
+    if not folder.exists():
+        return
+    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    folder.rename(folder.with_name(f"{folder.name}.before-{stamp}"))
+
+
+def _check_worth(journal: Journal, sweep: Sweep) -> None:
+    """UserError where a launch would end at once."""
+    spent = budget.exhausted(journal, sweep)
+    if spent:
+        raise UserError(f"{spent}: `roadmap-tune extend` adds some")
+    cause = alike(journal.trials)
+    if cause:
+        how = f"`roadmap-tune retry --{journal.trials[0].state}`"
+        raise UserError(f"the first {ALIKE} trials failed alike: {cause}; fix it, then {how}")
 
 
 def _changed(journal: Journal, sweep: Sweep) -> str:
@@ -97,11 +137,6 @@ def _changed(journal: Journal, sweep: Sweep) -> str:
     before, now = dict(journal.header["sweep"]), sweep.model_dump(mode="json")
     # any number of workers goes on from a checkpoint of any other
     before["resources"] = {**before["resources"], "workers": now["resources"]["workers"]}
+    if "trials" in journal.extension and now["search"]["trials"] == journal.extension["trials"]:
+        before["search"] = {**before["search"], "trials": now["search"]["trials"]}
     return next((key for key in now if key not in RESUMABLE and before.get(key) != now[key]), "")
-
-
-def _set_aside(folder: Path) -> None:
-    if not folder.exists():
-        return
-    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    folder.rename(folder.with_name(f"{folder.name}.before-{stamp}"))

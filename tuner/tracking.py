@@ -123,10 +123,15 @@ class Tracker:
         self._jobs.put(lambda: self._end_trial(trial_id, state, reason, dict(best)))
 
     def close(
-        self, state: str, best: Mapping[str, float], artifacts: Mapping[str, str], timeout_s: float
+        self,
+        state: str,
+        best: Mapping[str, float],
+        artifacts: Mapping[str, str],
+        timeout_s: float,
+        reason: str = "",
     ) -> TrackingSummary:
         """Writes what waits, for at most `timeout_s`; runs that have not ended are closed as interrupted."""
-        self._jobs.put(lambda: self._close(state, dict(best), dict(artifacts)))
+        self._jobs.put(lambda: self._close(state, reason, dict(best), dict(artifacts)))
         self._jobs.put(None)
         self._thread.join(timeout_s)
         if self._thread.is_alive():
@@ -234,11 +239,11 @@ class Tracker:
     def _end_trial(self, trial_id: str, state: str, reason: str, best: dict[str, float]) -> None:
         self._end(self._state.runs[trial_id], state, reason, best)
 
-    def _close(self, state: str, best: dict[str, float], artifacts: dict[str, str]) -> None:
+    def _close(self, state: str, reason: str, best: dict[str, float], artifacts: dict[str, str]) -> None:
         for run in self._state.runs.values():
             if run.open:
                 self._end(run, "interrupted", "interrupted", {})
-        self._end(_Run(self._state.parent), state, "", best)
+        self._end(_Run(self._state.parent), state, reason, best)
         self._write_artifacts(artifacts)
 
     def _end(self, run: _Run, state: str, reason: str, best: dict[str, float]) -> None:

@@ -33,7 +33,7 @@ def test_epochs_of_a_bracket() -> None:
 
 
 def test_the_cost_of_a_sweep(sweep_file: Path) -> None:
-    hours = ["budget.hours=0.001", "budget.gpu_hours=100"]
+    hours = ["budget.hours=0.001"]
     plan = make_plan(load_sweep(sweep_file, [*hours, "scheduler={name: none}"]))
     found = forecast(plan, Cost(epoch_s=3.0, checkpoint_bytes=1000))
     assert (found.epochs, found.expected, found.disk, found.gpu_hours) == (24, 24, 12000, 0)

@@ -196,3 +196,64 @@ def test_a_diverging_trial_is_infeasible_and_the_sweep_goes_on(sweep_file: Path,
     diverged = [trial for trial in trials.values() if trial.point["optimizer.backbone.lr"] == 1e30]
     assert diverged and all(trial.state == "infeasible" and "diverged" in trial.reason for trial in diverged)
     assert mlflow_runs(tmp_path)[diverged[0].id][0][0] == "FAILED"
+
+
+def tune(*words: str, folder: Path) -> tuple[int, str]:
+    """The exit code of a command and all it printed."""
+    done = subprocess.run([sys.executable, "-m", "tuner", *words], capture_output=True, text=True, cwd=folder)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.timeout(900)
+def test_detached_stopped_extended(sweep_file: Path, tmp_path: Path) -> None:
+    folder, file = tmp_path / "runs" / "small", str(sweep_file)
+    longer = "train=[dataset.sampler.kwargs.batch_size=16, experience.max_iter=12]"
+    code, said = tune("run", file, "--detach", "--set", longer, folder=tmp_path)
+    assert code == 0, said
+    pid = Journal.read(folder).launches[0].pid
+    assert f"pid {pid}" in said and str(folder / "driver.log") in said
+    assert os.getsid(pid) == pid
+    wait_for(lambda: reports(folder) >= 3)
+    code, said = tune("concurrent", file, "1", folder=tmp_path)
+    assert code == 0 and "1 at a time" in said
+    code, said = tune("concurrent", file, "4000", folder=tmp_path)
+    assert code == 2 and "refused: budget.concurrent=4000" in said
+    code, said = tune("status", str(folder), folder=tmp_path)
+    assert code == 0 and f"(pid {pid}), last event" in said
+
+    code, said = tune("stop", file, folder=tmp_path)
+    assert code == 0 and "small is interrupted: asked to stop" in said, said
+    wait_for(lambda: not left_behind(pid), 20)
+    stopped = Journal.read(folder)
+    for trial in stopped.trials.values():
+        if trial.reports and not trial.ended:
+            assert Path(trial.checkpoints[max(trial.reports)]).is_dir(), "its epoch had ended"
+    code, said = tune("stop", file, folder=tmp_path)
+    assert code == 2 and "is not running" in said
+
+    code, said = tune("extend", file, "--trials", "2", "--set", longer, folder=tmp_path)
+    assert code == 0, said
+    assert_whole(tmp_path, 8)
+    after = Journal.read(folder)
+    assert all(after.trials[number].point == trial.point for number, trial in stopped.trials.items())
+    for trial in after.trials.values():
+        assert len([path for path in trial.checkpoints.values() if Path(path).is_dir()]) == 1
+
+
+@pytest.mark.timeout(900)
+def test_a_sweep_that_cannot_work_ends_by_itself(sweep_file: Path, tmp_path: Path) -> None:
+    train = "train=[dataset.sampler.kwargs.batch_size=16, optimizer.fc.lr=1.0e+30, optimizer.backbone.lr=1.0e+30]"
+    space = "space={loss.SupAP.tau: {loguniform: [0.001, 0.1]}}"
+    settings = ["--set", train, "--set", space]
+    code, said = tune("run", str(sweep_file), *settings, folder=tmp_path)
+    assert code == 1 and "stopped: the first 3 trials failed alike: diverged" in said, said
+    journal = Journal.read(tmp_path / "runs" / "small")
+    assert len(journal.trials) < 6 and journal.launches[-1].state == "failed"
+    assert mlflow_runs(tmp_path)[""][0] == ("FAILED", journal.launches[-1].reason)
+    code, said = tune("resume", str(sweep_file), *settings, folder=tmp_path)
+    assert code == 2 and "retry --infeasible" in said
+    code, said = tune("retry", str(sweep_file), "--infeasible", *settings, folder=tmp_path)
+    assert code == 1 and " trials go on: 0000, 0001, 0002" in said, said
+    again = Journal.read(tmp_path / "runs" / "small")
+    assert len(again.launches) == 2 and len(again.trials) == len(journal.trials)
+    assert len(mlflow_runs(tmp_path)) == len(again.trials) + 1

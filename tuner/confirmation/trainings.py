@@ -26,7 +26,7 @@ def train(office: Office) -> None:
     if not waiting:
         return
     interruption = Interruption()
-    with interruption.listening(), cluster.local_ray(office.sweep), interruption.listening():
+    with interruption.listening(), cluster.local_ray(), interruption.listening():
         interruption.act()
         _fit(office, waiting, interruption)
 

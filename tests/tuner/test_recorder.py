@@ -1,0 +1,114 @@
+"""Ray's events -> the journal: how a trial ends, and why. No Ray runs."""
+
+import pickle
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ray.exceptions import RayActorError, RayTaskError
+from ray.tune.experiment import Trial as RayTrial
+
+from trainables.errors import ProcessLost
+from tuner.board import Board
+from tuner.control import Control
+from tuner.desk import Desk
+from tuner.interruption import Interruption
+from tuner.journal import Journal, traceback_file
+from tuner.plan import make_plan
+from tuner.recorder import Recorder
+from tuner.scheduling.rule import EveryEpoch
+from tuner.scheduling.tune import NUMBER
+from tuner.sweep import Sweep
+
+
+class Silent:
+    """In place of MLflow's tracker: takes everything and keeps nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *values, **named: None
+
+
+@pytest.fixture
+def desk(sweep: Sweep) -> Desk:
+    plan = make_plan(sweep)
+    journal = Journal(sweep.folder)
+    journal.open()
+    journal.write("sweep", trials=plan.trials, epochs=plan.epochs)
+    journal.write("launch", host="here", pid=1)
+    journal.write("point", trial=0, point=plan.defaults)
+    return Desk(plan, journal, Silent(), Board(sweep, plan.trials, plan.epochs, []))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def recorder(desk: Desk) -> Recorder:
+    return Recorder(desk, EveryEpoch("max", desk.plan.epochs), Control(desk, Interruption()))
+
+
+def of_ray(status: str = RayTrial.RUNNING, error_file: Path | None = None, **result: Any) -> Any:
+    return SimpleNamespace(config={NUMBER: 0}, status=status, last_result=result, pickled_error_file=error_file)
+
+
+def report(recorder: Recorder, epoch: int) -> None:
+    result = {"state": "running", "reported": ["val/map_at_r"], "val/map_at_r": 0.5, "epoch": epoch}
+    recorder.on_trial_result(0, [], of_ray(), result)
+
+
+LOST = "its worker was lost 5 times"
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "reason"),
+    [
+        (None, "lost", LOST),
+        (RayActorError(error_msg="The actor died.\nIts pid was 7"), "lost", f"{LOST}, at last: The actor died."),
+        (RayTaskError("step", "", ProcessLost("rank 1 is gone")), "lost", f"{LOST}, at last: rank 1 is gone"),
+        (RayTaskError("save", "", OSError("No space left")), "failed", "OSError: No space left"),
+        (RayActorError(error_msg="Worker exit type: NODE_OUT_OF_MEMORY"), "infeasible",
+         "out of memory: the machine had none left for its worker"),
+    ],
+)  # fmt: skip
+def test_what_ray_tried_too_often(
+    recorder: Recorder, desk: Desk, tmp_path: Path, error: Exception | None, state: str, reason: str
+) -> None:
+    file = tmp_path / "error.pkl"
+    if error is not None:
+        file.write_bytes(pickle.dumps(error))
+    recorder.on_trial_error(0, [], of_ray(error_file=file))
+    trial = desk.journal.trials[0]
+    assert (trial.state, trial.reason) == (state, reason)
+    assert traceback_file(desk.journal.folder, 0).is_file() == (error is not None)
+
+
+def test_a_bug_keeps_its_traceback(recorder: Recorder, desk: Desk) -> None:
+    recorder.on_trial_complete(0, [], of_ray(state="failed", reason="KeyError: 'x'", traceback="Traceback ..."))
+    assert desk.journal.trials[0].state == "failed" and desk.journal.trials[0].reason == "KeyError: 'x'"
+    assert traceback_file(desk.journal.folder, 0).read_text() == "Traceback ..."
+
+
+def test_a_trial_that_waits_has_no_worker(recorder: Recorder, desk: Desk) -> None:
+    recorder.on_trial_start(0, [], of_ray())
+    report(recorder, 1)
+    assert desk.journal.trials[0].since is not None
+    recorder.on_trial_complete(0, [], of_ray(RayTrial.TERMINATED, state="running", epoch=1))
+    recorder.on_step_end(0, [of_ray(RayTrial.TERMINATED)])
+    assert desk.journal.trials[0].since is None and desk.journal.trials[0].state == "pending"
+    assert (desk.journal.folder / "journal.jsonl").read_text().count('"pause"') == 1
+
+
+def test_a_driver_killed_before_it_wrote_the_end_is_made_up_for(desk: Desk, recorder: Recorder) -> None:
+    for number in (1, 2, 3):
+        desk.journal.write("point", trial=number, point=desk.plan.defaults)
+    desk.journal.write("report", trial=0, epoch=2, metrics={"val/map_at_r": 0.1}, stop="asha: rung 2, 0.1 < 0.2")
+    folder = desk.journal.folder / "launch-1" / "trial-0001" / "checkpoint_3"
+    folder.mkdir(parents=True)
+    for number in (1, 2):
+        desk.journal.write("report", trial=number, epoch=desk.plan.epochs, metrics={"val/map_at_r": 0.5})
+    desk.checkpointed(1, desk.plan.epochs, str(folder))
+    desk.settle()
+    desk.journal.close()
+    read = Journal.read(desk.journal.folder).trials
+    assert (read[0].state, read[0].reason) == ("stopped", "asha: rung 2, 0.1 < 0.2")
+    assert read[1].state == "finished" and Path(read[1].checkpoints[desk.plan.epochs]) == folder
+    # its last checkpoint is not there: the last epoch is trained again
+    assert read[2].state == "running" and read[3].state == "pending"

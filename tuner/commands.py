@@ -1,0 +1,216 @@
+"""What `roadmap-tune`'s commands for sweeps do; each gives the exit code."""
+
+import argparse
+import contextlib
+import sys
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from trainables.errors import UserError
+from tuner import detachment, requests
+from tuner.journal import BROKEN, Journal
+from tuner.standing import Standing, existing, located
+from tuner.sweep import Sweep, load_sweep
+
+if TYPE_CHECKING:
+    from tuner.plan import Plan
+    from tuner.runner import Outcome
+
+SECONDS_TO_ANSWER = 30.0  # a driver that is starting Ray looks at requests afterwards
+SECONDS_BETWEEN_LOOKS = 1.0
+FINISHED, FAILED, INTERRUPTED = 0, 1, 130
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Launches a sweep, or goes on with it."""
+    from tuner import session
+
+    sweep = load_sweep(arguments.sweep, arguments.settings)
+    how = {"resume": arguments.resume, "fresh": arguments.fresh}
+    plan = session.planned(sweep, **how)
+    if not arguments.detach:
+        return _ended(arguments, session.run_plan(plan, **how))
+    session.tell_and_prepare(plan, sys.stderr)
+    if arguments.fresh:
+        session.set_aside(sweep.folder)
+    return _detached(arguments, plan)
+
+
+def extend(arguments: argparse.Namespace) -> int:
+    """More trials or hours: of a running sweep at once, of another one with a launch."""
+    from tuner import amendments
+    from tuner.amendments import Extension
+
+    more = Extension(arguments.trials or 0, arguments.hours or 0.0, arguments.gpu_hours or 0.0)
+    if more == Extension():
+        raise UserError("extend takes --trials N, --hours H or --gpu-hours H")
+    sweep = load_sweep(arguments.sweep, arguments.settings)
+    if existing(sweep).running:
+        return _asked(sweep, "extend", trials=more.trials, hours=more.hours, gpu_hours=more.gpu_hours)
+    from tuner.plan import make_plan
+
+    with _opened(sweep) as journal:
+        amendments.extend(journal, make_plan(amendments.extended(sweep, journal)), more)
+    return _goes_on(arguments)
+
+
+def retry(arguments: argparse.Namespace) -> int:
+    """Trials that ended badly go on: in a running sweep at once, in another one with a launch."""
+    from tuner import amendments
+
+    states = [state for state in ("failed", "lost", "infeasible") if getattr(arguments, state)]
+    if not states:
+        raise UserError("retry takes --failed, --lost or --infeasible")
+    sweep = load_sweep(arguments.sweep, arguments.settings)
+    if existing(sweep).running:
+        return _asked(sweep, "retry", states=states)
+    with _opened(sweep) as journal:
+        numbers = amendments.retry(journal, states)
+    print(f"{len(numbers)} trials go on: {', '.join(f'{number:04d}' for number in numbers)}", file=sys.stderr)
+    return _goes_on(arguments)
+
+
+def concurrent(arguments: argparse.Namespace) -> int:
+    """Another number of trials at a time, while the sweep runs."""
+    sweep = located(arguments.sweep, arguments.settings)
+    if arguments.number < 1:
+        raise UserError(f"concurrent {arguments.number}: at least 1 trial at a time")
+    if not existing(sweep).running:
+        raise UserError(f"sweep {sweep.name!r} is not running: `resume --set budget.concurrent={arguments.number}`")
+    return _asked(sweep, "concurrent", number=arguments.number)
+
+
+def stop(arguments: argparse.Namespace) -> int:
+    """Ends a running sweep, and waits until it has ended."""
+    sweep = located(arguments.sweep, arguments.settings)
+    standing = existing(sweep)
+    if not standing.running:
+        raise UserError(f"sweep {sweep.name!r} is not running: it is {standing.words()}")
+    code = _asked(sweep, "stop", now=arguments.now)
+    while code == FINISHED and (standing := Standing.of(sweep.folder)).running:
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    if code == FINISHED:
+        print(f"{sweep.name} is {standing.words()}; `roadmap-tune resume {arguments.sweep}` goes on")
+    return code
+
+
+def status(arguments: argparse.Namespace) -> int:
+    """Where a sweep stands; with --follow until it runs no longer or Ctrl-C."""
+    from tuner.overview import status_lines
+
+    sweep = located(arguments.sweep, arguments.settings)
+    standing = existing(sweep)
+    if arguments.follow and standing.running:
+        with contextlib.suppress(KeyboardInterrupt):
+            standing = _followed(sweep)
+    print("\n".join(status_lines(sweep, standing)))
+    return 0
+
+
+def check(arguments: argparse.Namespace) -> int:
+    """Everything that can be known before launch."""
+    from tuner.check import check_lines
+    from tuner.plan import make_plan
+
+    plan = make_plan(load_sweep(arguments.sweep, arguments.settings))
+    print("\n".join(check_lines(plan, probe=not arguments.no_probe)))
+    return 0
+
+
+def ui(arguments: argparse.Namespace) -> int:
+    """The MLflow UI."""
+    from tuner.interface import serve
+
+    return serve(load_sweep(arguments.sweep, arguments.settings), "127.0.0.1", arguments.port)
+
+
+def _goes_on(arguments: argparse.Namespace) -> int:
+    return run(argparse.Namespace(**{**vars(arguments), "resume": True, "fresh": False}))
+
+
+@contextlib.contextmanager
+def _opened(sweep: Sweep) -> Iterator[Journal]:
+    """The journal of a sweep that does not run, for an amendment."""
+    from tuner import session
+
+    journal = Journal(sweep.folder)
+    journal.open()
+    try:
+        session.check_same(journal, sweep)
+        yield journal
+    finally:
+        journal.close()
+
+
+def _asked(sweep: Sweep, kind: str, **values: Any) -> int:
+    """Leaves a request for the driver and prints what it says to it."""
+    identity = requests.ask(sweep.folder, kind, **values)
+    said = requests.answer(sweep.folder, identity, SECONDS_TO_ANSWER)
+    if said is None:
+        requests.withdraw(sweep.folder, identity)
+        standing = Standing.of(sweep.folder)
+        raise UserError(f"the driver gives no answer for {SECONDS_TO_ANSWER:g} s: {sweep.name} is {standing.words()}")
+    refused = said.startswith(requests.REFUSED)
+    print(f"{sweep.name}: {said}", file=sys.stderr if refused else sys.stdout)
+    return 2 if refused else FINISHED
+
+
+def _detached(arguments: argparse.Namespace, plan: "Plan") -> int:
+    folder = plan.sweep.folder
+    settings = [word for setting in arguments.settings for word in ("--set", setting)]
+    command = "resume" if arguments.resume else "run"
+    pid = detachment.start(folder, [command, arguments.sweep, *settings])
+    log = folder / detachment.LOG
+    if not pid:
+        print(f"the driver ended before it launched; {log} says why, at its end:", file=sys.stderr)
+        print("\n".join(log.read_text().splitlines()[-3:]), file=sys.stderr)
+        return FAILED
+    print(f"{plan.sweep.name} runs, pid {pid}; what it prints: {log}")
+    print(f"  roadmap-tune status {arguments.sweep} --follow")
+    print(f"  roadmap-tune stop {arguments.sweep}")
+    return FINISHED
+
+
+def _followed(sweep: Sweep) -> Standing:
+    """The live board, from the journal alone."""
+    from tuner.board import Board
+
+    standing = Standing.of(sweep.folder)
+    board = Board(sweep, standing.journal.planned, int(standing.journal.header["epochs"]), [], sys.stdout)
+    told = {trial.number for trial in standing.journal.trials.values() if trial.ended}
+    board.start(standing.journal.trials)
+    try:
+        while standing.running:
+            trials = standing.journal.trials
+            board.look(trials, standing.journal.planned)
+            for trial in trials.values():
+                if trial.ended and trial.number not in told:
+                    told.add(trial.number)
+                    board.ended(trial)
+            board.refresh()
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+            standing = Standing.of(sweep.folder)
+    finally:
+        board.stop()
+    return standing
+
+
+def _ended(arguments: argparse.Namespace, outcome: "Outcome") -> int:
+    """Prints what a launch came to."""
+    from tuner.summary import closing_lines
+
+    print("\n".join(closing_lines(outcome.plan, outcome.results, arguments.sweep)))
+    written = outcome.written
+    if written.failed:
+        print(f"warning: {written.failed} writes did not reach MLflow: {written.first_error}", file=sys.stderr)
+    if outcome.state == "failed":
+        how = f"`roadmap-tune retry {arguments.sweep} --{outcome.results.trials[0].state}`"
+        print(f"stopped: {outcome.reason}; fix it, then {how}", file=sys.stderr)
+        return FAILED
+    if outcome.state == "stopped":
+        print(f"stopped: {outcome.reason}; `roadmap-tune extend {arguments.sweep}` adds some", file=sys.stderr)
+    if outcome.state == "interrupted":
+        print(f"interrupted: `roadmap-tune resume {arguments.sweep}` (run --resume) goes on", file=sys.stderr)
+        return INTERRUPTED
+    return FAILED if any(trial.state in BROKEN for trial in outcome.results.trials) else FINISHED

@@ -1,0 +1,64 @@
+"""What other commands ask of a running driver: files in the sweep's folder, so that any machine that shares it can.
+
+The driver takes them between two events and answers in the journal.
+"""
+
+import json
+import os
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tuner.journal import Journal
+
+FOLDER = "requests"
+REFUSED = "refused: "  # how an answer begins that says no
+SECONDS_BETWEEN_LOOKS = 0.5
+
+
+@dataclass(frozen=True)
+class Request:
+    """kind: stop (now: bool), concurrent (number), extend (trials, hours, gpu_hours), retry (states)."""
+
+    id: str
+    kind: str
+    values: dict[str, Any]
+
+
+def ask(folder: Path, kind: str, **values: Any) -> str:
+    """Leaves a request, whole or not at all; returns its id."""
+    identity = uuid.uuid4().hex
+    place = folder / FOLDER
+    place.mkdir(exist_ok=True)
+    draft = place / f"{identity}.draft"
+    draft.write_text(json.dumps({"kind": kind, "values": values}))
+    os.replace(draft, place / f"{identity}.json")
+    return identity
+
+
+def take(folder: Path) -> list[Request]:
+    """The requests that wait, oldest first; they wait no longer."""
+    found = []
+    for file in sorted((folder / FOLDER).glob("*.json"), key=lambda file: file.stat().st_mtime):
+        asked = json.loads(file.read_text())
+        file.unlink()
+        found.append(Request(file.stem, asked["kind"], asked["values"]))
+    return found
+
+
+def withdraw(folder: Path, identity: str) -> None:
+    """Takes a request back that nobody has answered."""
+    (folder / FOLDER / f"{identity}.json").unlink(missing_ok=True)
+
+
+def answer(folder: Path, identity: str, seconds: float) -> str | None:
+    """What the driver says to the request; None where it says nothing for so long."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        said = Journal.read(folder).answers.get(identity)
+        if said is not None:
+            return said
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    return None
