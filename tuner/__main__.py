@@ -3,6 +3,10 @@
 roadmap-tune run search_spaces/emoji.yaml      launch a sweep, follow it, rank its trials
 roadmap-tune check search_spaces/emoji.yaml    everything that can be known before launch
 roadmap-tune status search_spaces/emoji.yaml   where it stands, from any shell
+roadmap-tune results search_spaces/emoji.yaml  every trial with its state and reason; --csv
+roadmap-tune analysis search_spaces/emoji.yaml what matters, which ranges and budgets to change
+roadmap-tune audit search_spaces/emoji.yaml    were winners stopped? a few trials run to their end
+roadmap-tune compare a.yaml b.yaml             best so far at equal trials, epochs, device hours
 roadmap-tune ui search_spaces/emoji.yaml       the MLflow UI on this machine
 roadmap-tune data build emoji                  the data set, ready on this machine
 roadmap-tune data check sop --root DIR         every image decoded, the bad ones named
@@ -16,6 +20,7 @@ from collections.abc import Callable, Sequence
 
 from trainables.errors import UserError
 from tuner import datasets
+from tuner.analysis import commands as analysis
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     ui.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings")
     ui.add_argument("--port", type=int, default=5000)
     ui.set_defaults(command=_ui)
+    analysis.add_commands(commands, sweep)
     datasets.add_commands(commands)
     return parser
 
