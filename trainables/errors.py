@@ -25,3 +25,9 @@ def unknown(kind: str, name: object, known: Iterable[str], where: str = "") -> U
 def first_line(error: BaseException) -> str:
     """What an error of a library says, in one line; its name where it says nothing."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, the device's or the machine's; torch gives each another type of error."""
+    cuda = type(error).__name__ == "OutOfMemoryError"
+    return cuda or isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)

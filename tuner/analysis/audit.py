@@ -6,6 +6,7 @@ one in the same format, in `audit/` below the sweep's folder, and goes on from i
 """
 
 import math
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trainables.errors import UserError
+from trainables.errors import UserError, first_line, out_of_memory
 from tuner.analysis.noise import Noise
 from tuner.journal import FILE, Journal, Trial
 from tuner.results import Results
@@ -98,38 +99,36 @@ def read(results: Results, noise: Noise) -> Audit | None:
 
 
 def _run_one(journal: Journal, trial: Trial, experiment: "Experiment", progress: Progress) -> None:
-    import torch
-
-    from trainables.errors import first_line
     from trainables.steps import Diverged
     from trainables.training import Training
 
-    record = journal.trials[trial.number]
     training = Training(experiment)
-    file = journal.folder / f"trial-{trial.id}" / CHECKPOINT
+    own = journal.folder / f"trial-{trial.id}"
     try:
-        _go_on(training, file, trial)
+        _go_on(training, own, trial)
         while not training.done:
             report = training.epoch()
             journal.write("report", trial=trial.number, epoch=report.epoch, metrics=report.metrics)
-            training.save(file)
+            training.save(own / CHECKPOINT)
             progress(f"trial {trial.id}", report.epoch, experiment.experience.max_iter)
-        journal.write("end", trial=record.number, state="finished", reason="")
+        journal.write("end", trial=trial.number, state="finished", reason="")
     except Diverged as error:
-        journal.write("end", trial=record.number, state="infeasible", reason=f"diverged: {error}")
-    except torch.OutOfMemoryError as error:
-        journal.write("end", trial=record.number, state="infeasible", reason=f"out of memory: {first_line(error)}")
+        journal.write("end", trial=trial.number, state="infeasible", reason=f"diverged: {error}")
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        journal.write("end", trial=trial.number, state="infeasible", reason=f"out of memory: {first_line(error)}")
     finally:
         training.close()
-    file.unlink(missing_ok=True)
+    shutil.rmtree(own, ignore_errors=True)
 
 
-def _go_on(training: "Training", file: Path, trial: Trial) -> None:
+def _go_on(training: "Training", own: Path, trial: Trial) -> None:
     """From the audit's own checkpoint, else from the sweep's newest one that is still there."""
-    theirs = [Path(trial.checkpoints[epoch]) / CHECKPOINT for epoch in sorted(trial.checkpoints, reverse=True)]
-    start = next((path for path in (file, *theirs) if path.is_file()), None)
+    theirs = [Path(trial.checkpoints[epoch]) for epoch in sorted(trial.checkpoints, reverse=True)]
+    start = next((folder for folder in (own, *theirs) if any(folder.glob("*.ckpt"))), None)
     if start is not None:
-        training.load(start)
+        training.load(start / CHECKPOINT)
 
 
 def _audited(results: Results, trial: Trial, record: Trial) -> Audited:

@@ -26,20 +26,26 @@ def add_commands(commands: Any, sweep: argparse.ArgumentParser) -> None:
     audit.add_argument("--trials", type=int, default=4, metavar="N")
     audit.set_defaults(command=_audit)
     compare = commands.add_parser("compare", help="sweeps at equal trials, epochs and device hours")
-    compare.add_argument("sweeps", metavar="SWEEP", nargs="+", help="sweep files")
+    compare.add_argument("sweeps", metavar="SWEEP", nargs="+", help="sweep files or folders of sweeps")
     compare.set_defaults(command=_compare)
     for parser in (analysis, audit, compare):
         parser.add_argument("--seeds", type=Path, metavar="CSV", help="repeated seeds, of `roadmap-tune record`")
 
 
 def found(path: str, settings: Sequence[str]) -> Results:
-    """The results of the sweep that ran, whatever its file says by now; UserError where none did."""
-    folder = load_sweep(path, settings).folder
+    """The results of the sweep that ran, whatever its file says by now; UserError where none did.
+
+    path: a sweep file, or the folder of a sweep.
+    """
+    of_its_own = (Path(path) / FILE).is_file()
+    if of_its_own and settings:
+        raise UserError("--set lays values over a sweep file, and this is a folder")
+    folder = Path(path).resolve() if of_its_own else load_sweep(path, settings).folder
     if not (folder / FILE).is_file():
         raise UserError(f"there is no sweep in {folder}: `roadmap-tune run {path}` makes one")
     journal = Journal.read(folder)
     ran = Sweep.model_validate_json(json.dumps(journal.header["sweep"]))
-    ran = ran.model_copy(update={"storage": str(folder.parent)})
+    ran = ran.model_copy(update={"name": folder.name, "storage": str(folder.parent)})
     return Results(ran, tuple(journal.trials.values()))
 
 
@@ -97,7 +103,8 @@ def _audit(arguments: argparse.Namespace) -> int:
         )
     known = audit.read(results, told)
     assert known is not None, "an audit leaves its journal"
-    print("\n".join(audit_lines(known)))
+    conclusion, *rest = audit_lines(known)
+    print("\n".join([*text.sentence(conclusion), *rest]))
     return 0
 
 
@@ -126,7 +133,7 @@ def comparison_lines(known: Any, sweeps: Sequence[Results]) -> list[str]:
         spread = f"{text.number(stand.low)} to {text.number(stand.high)}"
         rows.append([f"{budget} {unit[stand.axis]}", stand.sweep, text.number(stand.best), spread])
     metric = sweeps[0].sweep.objective.metric
-    return [f"{metric}: {known.verdict}", *text.table(rows, left=2)]
+    return [*text.sentence(f"{metric}: {known.verdict}"), *text.table(rows, left=2)]
 
 
 def _composed(results: Results) -> Any:

@@ -1,9 +1,11 @@
-"""Which keys of the space matter: Optuna's fANOVA or PED-ANOVA, with what they rest on.
+"""Which keys of the space matter: Optuna's PED-ANOVA and fANOVA, with what they rest on.
 
-Where nearly every trial finished: fANOVA (Hutter et al. 2014), the share of the variance that one key explains alone,
-over the finished ones. Where the scheduler stopped some, the finished ones are a selection, and what made the others
-bad is not in it. There PED-ANOVA (Watanabe et al. 2023) over all that were judged: how far the values of a key in the best
-quarter lie from its values in all trials. A stopped trial has its best value so far, an infeasible one the worst.
+PED-ANOVA (Watanabe et al. 2023): how far the values of a key in the best quarter of the trials lie from its values in
+all of them. Only the order of the trials counts, so those that were stopped may take part with their best value so far,
+and infeasible ones with the worst. With 30 trials it was the steadier of the two: at its own seeds' will, fANOVA gave
+one key 0.31 and 0.50 of the whole.
+fANOVA (Hutter et al. 2014): the share of the variance that one key explains alone. It takes final values, and is not
+asked where the scheduler stopped some: those that finished are a selection, and what made the others bad is not in it.
 """
 
 import math
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.importance import BaseImportanceEvaluator
 
+METHODS = ("PED-ANOVA", "fANOVA")
 FEWEST = 10  # trials
 SELECTION = 0.1  # share of judged trials that did not finish, above which the finished ones are a selection
 RESAMPLES = 10
@@ -47,7 +50,8 @@ class Importance:
 
 @dataclass(frozen=True)
 class Importances:
-    """method: "fANOVA", "PED-ANOVA", or "" where there are too few trials. rows: the most important key first.
+    """method: one of METHODS. trials: those it may look at. rows: the most important key first; too few trials
+    have none.
 
     left_out: keys that fewer than FEWEST trials have. outside: trials whose point lies outside of the ranges.
     """
@@ -65,14 +69,14 @@ class _Judged:
     value: float  # the larger the better
 
 
-def importances(results: Results, seed: int = 0) -> Importances:
+def importances(results: Results, method: str, seed: int = 0) -> Importances:
     """Of every searched key. A key that exists in some points only is judged over the trials that have it."""
     space = {key: known for key, known in results.sweep.distributions.items() if searched(known)}
-    known, method = _judged(results)
+    known = _judged(results, method)
     judged = [one for one in known if all(value in space[key] for key, value in one.point.items() if key in space)]
     outside = len(known) - len(judged)
     if len(judged) < FEWEST:
-        return Importances("", len(judged), left_out=tuple(space), outside=outside)
+        return Importances(method, len(judged), left_out=tuple(space), outside=outside)
     rows: list[Importance] = []
     left_out: list[str] = []
     for own, keys in _groups(judged, space):
@@ -93,21 +97,22 @@ def _groups(judged: Sequence[_Judged], keys: Iterable[str]) -> list[tuple[list[_
     return [([judged[place] for place in places], own) for places, own in found.items()]
 
 
-def _judged(results: Results) -> tuple[list[_Judged], str]:
+def _judged(results: Results, method: str) -> list[_Judged]:
+    """What the method may look at; nothing for fANOVA where the finished trials are a selection."""
     sign = 1.0 if results.sweep.objective.mode == "max" else -1.0
     valued = [
-        (trial, sign * results.value(trial))
+        (trial.state, _Judged(trial.point, sign * results.value(trial)))
         for trial in results.trials
         if trial.state in ("finished", "stopped") and math.isfinite(results.value(trial))
     ]
     infeasible = [trial for trial in results.trials if trial.state == "infeasible"]
-    finished = [_Judged(trial.point, value) for trial, value in valued if trial.state == "finished"]
-    everything = len(valued) + len(infeasible)
-    if everything - len(finished) <= SELECTION * everything:
-        return finished, "fANOVA"
-    worst = min((value for _, value in valued), default=0.0)
-    told = [_Judged(trial.point, value) for trial, value in valued]
-    return told + [_Judged(trial.point, worst) for trial in infeasible], "PED-ANOVA"
+    if method == "fANOVA":
+        finished = [one for state, one in valued if state == "finished"]
+        everything = len(valued) + len(infeasible)
+        return finished if everything - len(finished) <= SELECTION * everything else []
+    told = [one for _, one in valued]
+    worst = min((one.value for one in told), default=0.0)
+    return told + [_Judged(trial.point, worst) for trial in infeasible]
 
 
 def _together(

@@ -26,7 +26,7 @@ class Report:
     metric: str
     noise: Noise
     within_noise: tuple[int, ...]
-    importances: Importances
+    importances: tuple[Importances, ...]
     edges: tuple[Edge, ...]
     axes: dict[str, tuple[AxisPoint, ...]]
     arms: tuple[Cell, ...]
@@ -52,7 +52,7 @@ def report(results: Results, noise: Noise, planned: int) -> Report:
         sweep.objective.metric,
         noise,
         tuple(trial.number for trial in noise.within(results)),
-        importance.importances(results),
+        tuple(importance.importances(results, method) for method in importance.METHODS),
         tuple(axes.edges(results)),
         axes.axes(results),
         tuple(isolation.arms(results)),
@@ -77,7 +77,14 @@ def lines(found: Report, results: Results) -> list[str]:
         _budget(found, results),
         _audit(found),
     )
-    return [line for section in sections for line in ("", *section)][1:]
+    return [line for section in sections for line in ("", *_wrapped(section))][1:]
+
+
+def _wrapped(section: Iterator[str]) -> Iterator[str]:
+    """The conclusion in as many lines as it takes; tables and lines to copy stay as they are."""
+    conclusion, *rest = section
+    yield from text.sentence(conclusion)
+    yield from rest
 
 
 def _ranking(found: Report, results: Results) -> Iterator[str]:
@@ -87,8 +94,7 @@ def _ranking(found: Report, results: Results) -> Iterator[str]:
         return
     top = f"trial {best.id} has the best {found.metric}, {results.value(best):.4f}"
     if found.noise.difference is None:
-        yield f"BEST: {top}. It is no winner yet:"
-        yield f"  {found.noise.source}. `confirm` does, `--seeds` or folds would."
+        yield f"BEST: {top}. It is no winner before `confirm`: {found.noise.source}."
     elif len(found.within_noise) == 1:
         yield f"BEST: {top}, further from all others than the noise; `confirm` it."
         yield f"  noise: {found.noise.difference:.4f}, {found.noise.source}"
@@ -99,27 +105,31 @@ def _ranking(found: Report, results: Results) -> Iterator[str]:
 
 
 def _importance(found: Report) -> Iterator[str]:
-    known = found.importances
-    if not known.method:
-        yield f"IMPORTANCE: {known.trials} judged trials are too few to say ({importance.FEWEST} at least)"
+    first = found.importances[0]
+    if not first.rows:
+        yield f"IMPORTANCE: {first.trials} judged trials are too few to say ({importance.FEWEST} at least)"
         return
-    clear = [text.short(row.key) for row in known.rows if not row.by_chance]
-    told = (
-        f"{', '.join(clear)} matter{'s' if len(clear) == 1 else ''} more than chance"
-        if clear
-        else "no key stands out from chance"
-    )
-    yield f"IMPORTANCE: {told} ({known.method}, {known.trials} trials)"
-    rows = [["", "share", "90 % of resamples", "trials", "shuffled"]]
+    clear = [text.short(row.key) for row in first.rows if not row.by_chance]
+    told = " and ".join(clear) + (" matters" if len(clear) == 1 else " matter") if clear else "no key stands out"
+    yield f"IMPORTANCE: {told}{' beyond' if clear else ' from'} chance ({first.method}, {first.trials} trials)"
+    for known in found.importances:
+        yield from _shares(known)
+    if first.left_out:
+        yield f"  left out, too few trials have them: {', '.join(text.short(key) for key in first.left_out)}"
+    if first.outside:
+        yield f"  left out: {first.outside} trials outside of the ranges"
+
+
+def _shares(known: Importances) -> Iterator[str]:
+    if not known.rows:
+        return
+    rows = [[known.method, "share", "90 % of resamples", "trials", "if shuffled"]]
     for row in known.rows:
-        spread = f"{row.low:.2f} to {row.high:.2f}"
-        told = "as much" if row.by_chance else "less"
-        rows.append([text.short(row.key), f"{row.share:.2f}", spread, str(row.trials), told])
+        chance = "as much" if row.by_chance else "less"
+        rows.append(
+            [text.short(row.key), f"{row.share:.2f}", f"{row.low:.2f} to {row.high:.2f}", str(row.trials), chance]
+        )
     yield from text.table(rows)
-    if known.left_out:
-        yield f"  left out, too few trials have them: {', '.join(text.short(key) for key in known.left_out)}"
-    if known.outside:
-        yield f"  left out: {known.outside} trials outside of the ranges"
 
 
 def _edges(found: Report) -> Iterator[str]:
@@ -206,7 +216,7 @@ def _audit(found: Report) -> Iterator[str]:
 
 
 def audit_lines(known: Audit) -> Iterator[str]:
-    """What `audit` prints: the verdict, then trial by trial."""
+    """What `audit` prints: the verdict in one line, then trial by trial."""
     yield f"STOPPED WINNERS: {known.verdict}"
     yield f"  {len(known.trials)} of the {known.stopped} stopped trials were audited"
     rows = [["trial", "stopped at", "best then", "epochs", "best", "state"]]

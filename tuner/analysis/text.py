@@ -1,9 +1,12 @@
 """Tables and names in 80 columns."""
 
 import math
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 
 from tuner.space import Value
+
+WIDTH = 80
 
 
 def table(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
@@ -18,6 +21,11 @@ def table(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
         ).rstrip()
         for row in rows
     ]  # fmt: skip
+
+
+def sentence(words: str) -> list[str]:
+    """A line, or as many as it takes, the further ones indented."""
+    return textwrap.wrap(words, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def short(key: str) -> str:
