@@ -1,8 +1,9 @@
 """Did the scheduler stop a winner? A few stopped trials are run to their end, beside the sweep.
 
-Each goes on from its newest checkpoint where there still is one, else from the start; an experiment trains to the same
-bits either way, so what comes out is what the sweep would have seen. The sweep's own journal is only read: an audit has
-one in the same format, in `audit/` below the sweep's folder, and goes on from it when it was interrupted.
+Each goes on from its newest checkpoint where there still is one, else from the start. With the same code on the same
+machine an experiment trains to the same bits either way: what comes out is what the sweep would have seen. The sweep's
+own journal is only read. An audit has one in the same format, in `audit/` below the sweep's folder, and goes on from it
+when it was interrupted.
 """
 
 import math
@@ -32,7 +33,8 @@ Progress = Callable[[str, int, int], None]  # (what, done, total)
 class Audited:
     """One stopped trial. stopped_best, stopped_at: what the sweep saw of it; best: to its end, None where it has none.
 
-    state: finished, infeasible, or running where the audit was interrupted.
+    state: finished, infeasible, or running where the audit was interrupted. drift: by how much epochs that were run
+    twice differ, 0 unless code or machine have changed since.
     """
 
     trial: int
@@ -42,6 +44,7 @@ class Audited:
     epochs: int
     best: float | None
     winner: bool  # better than the sweep's best
+    drift: float
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,12 @@ def _audited(results: Results, trial: Trial, record: Trial) -> Audited:
         max(whole.reports),
         value if math.isfinite(value) else None,
         winner,
+        _drift(trial.scores(objective.metric), record.scores(objective.metric)),
     )
+
+
+def _drift(one: dict[int, float], other: dict[int, float]) -> float:
+    return max((abs(one[epoch] - other[epoch]) for epoch in one.keys() & other.keys()), default=0.0)
 
 
 def _verdict(results: Results, trials: tuple[Audited, ...], noise: Noise) -> str:
@@ -161,7 +169,10 @@ def _verdict(results: Results, trials: tuple[Audited, ...], noise: Noise) -> str
     told = f"trial {nearest.trial:04d} comes to {nearest.best:.4f}, the sweep's best is {top:.4f}"
     winners = [one for one in ended if one.winner]
     if not winners:
-        return f"of {len(ended)} stopped trials run to their end none passes the best: {told}"
+        bound = 0.0 if noise.difference is None else noise.difference
+        near = sum(one.best is not None and abs(one.best - top) <= bound for one in ended)
+        within = f"; {near} within the noise of {bound:.4f}" if near else ""
+        return f"of {len(ended)} stopped trials run to their end none passes the best: {told}{within}"
     if noise.difference is not None and abs(nearest.best - top) <= noise.difference:
         return f"a stopped trial passes the best by no more than the noise of {noise.difference:.4f}: {told}"
     return f"the scheduler stopped a winner ({len(winners)} of {len(ended)}): {told}"

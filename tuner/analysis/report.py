@@ -224,6 +224,9 @@ def audit_lines(known: Audit) -> Iterator[str]:
         then = f"{one.stopped_best:.4f}"
         rows.append([f"{one.trial:04d}", str(one.stopped_at), then, str(one.epochs), text.number(one.best), one.state])
     yield from text.table(rows)
+    drift = max((one.drift for one in known.trials), default=0.0)
+    if drift:
+        yield f"  epochs that were run twice differ by up to {drift:.4f}: other code or machine"
 
 
 def _constant(known: object) -> bool:

@@ -41,6 +41,7 @@ def test_half_are_the_best_by_their_last_value() -> None:
     ("final", "noise", "told", "winner"),
     [
         (0.6, None, "none passes", False),
+        (0.6, 0.2, "; 1 within the noise of 0.2000", False),
         (0.8, None, "stopped a winner", True),
         (0.8, 0.2, "no more than the noise", True),
     ],
@@ -51,6 +52,7 @@ def test_the_verdict(tmp_path: Path, final: float, noise: float | None, told: st
     journal = Journal(made.sweep.folder / audit.FOLDER)
     journal.open()
     journal.write("point", trial=1, point={"lr": 0.1})
+    journal.write("report", trial=1, epoch=1, metrics={METRIC: 0.25})
     journal.write("report", trial=1, epoch=2, metrics={METRIC: final})
     assert "no stopped trial has been run" in audit.read(made, UNKNOWN).verdict  # type: ignore[union-attr]
     journal.write("end", trial=1, state="finished", reason="")
@@ -59,6 +61,7 @@ def test_the_verdict(tmp_path: Path, final: float, noise: float | None, told: st
     assert found is not None and told in found.verdict
     (one,) = found.trials
     assert (one.stopped_at, one.stopped_best, one.epochs, one.best, one.winner) == (1, 0.3, 2, final, winner)
+    assert one.drift == pytest.approx(0.05)
 
 
 def test_nothing_stopped_is_refused(tmp_path: Path) -> None:
@@ -98,6 +101,10 @@ def test_a_stopped_trial_runs_to_its_end(sweep: Sweep) -> None:
     assert epochs == [3, 4] and record.state == "finished"
     assert {epoch: untimed(metrics) for epoch, metrics in record.reports.items()} == {n: whole[n] for n in (2, 3, 4)}
     found = audit.read(known, UNKNOWN)
-    assert found is not None and found.trials[0].best == max(metrics[METRIC] for metrics in whole.values())
+    assert (
+        found is not None
+        and found.trials[0].drift == 0
+        and found.trials[0].best == max(metrics[METRIC] for metrics in whole.values())
+    )
     after = {path for path in sweep.folder.rglob("*") if path.is_file()}
     assert after == {sweep.folder / audit.FOLDER / FILE} and len(before) == 1
