@@ -8,6 +8,10 @@ roadmap-tune extend search_spaces/emoji.yaml --trials 8
 roadmap-tune retry search_spaces/emoji.yaml --failed
 roadmap-tune concurrent search_spaces/emoji.yaml 4
 roadmap-tune confirm search_spaces/emoji.yaml  its winner and the presets over fresh seeds, then the test split, once
+roadmap-tune results search_spaces/emoji.yaml  every trial with its state and reason; --csv
+roadmap-tune analysis search_spaces/emoji.yaml what matters, which ranges and budgets to change
+roadmap-tune audit search_spaces/emoji.yaml    were winners stopped? a few trials run to their end
+roadmap-tune compare a.yaml b.yaml             best so far at equal trials, epochs, device hours
 roadmap-tune ui search_spaces/emoji.yaml       the MLflow UI on this machine
 roadmap-tune record search_spaces/emoji.yaml   random points trained to the end, for `simulate`
 roadmap-tune simulate search_spaces/emoji.yaml what samplers and schedulers save and lose on recorded points
@@ -24,6 +28,7 @@ from typing import Any
 
 from trainables.errors import UserError
 from tuner import commands, datasets
+from tuner.analysis import commands as analysis
 from tuner.confirmation.command import add_command as add_confirm
 from tuner.simulation import commands as simulation
 
@@ -63,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_launches(add, launch)
     _add_looks(add, sweep)
     add_confirm(add, sweep)
+    analysis.add_commands(add, sweep)
     simulation.add_commands(add, sweep)
     datasets.add_commands(add)
     return parser
