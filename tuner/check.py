@@ -6,8 +6,8 @@ from trainables.console import readable_size
 from trainables.errors import UserError
 from trainables.probe import Cost, measure
 from tuner import study
-from tuner.forecast import Forecast, forecast
-from tuner.plan import Plan
+from tuner.forecast import Forecast, expected_epochs, forecast
+from tuner.plan import Plan, cards
 from tuner.space import Point, Value, paths
 from tuner.sweep import Sweep
 
@@ -25,8 +25,7 @@ def check_lines(plan: Plan, probe: bool = True) -> Iterator[str]:
     yield from _space_lines(plan)
     yield from _study_lines(plan)
     yield from _fixed_lines(sweep)
-    if probe:
-        yield from _cost_lines(plan)
+    yield from _cost_lines(plan) if probe else [_epochs_line(plan, expected_epochs(plan))]
     yield from (f"warning: {warning}" for warning in plan.warnings)
     yield "every part composes; nothing was launched"
 
@@ -34,11 +33,7 @@ def check_lines(plan: Plan, probe: bool = True) -> Iterator[str]:
 def forecast_lines(plan: Plan, found: Forecast, cost: Cost) -> Iterator[str]:
     """The cost of the sweep, and where it is above the budget."""
     sweep = plan.sweep
-    if found.expected is None:
-        epochs = f"{found.epochs:,} at most; how many {sweep.scheduler.name} saves shows only when it runs"
-    else:
-        epochs = f"{found.epochs:,} at most, about {found.expected:,.0f} expected with {sweep.scheduler.name}"
-    yield f"epochs: {epochs}"
+    yield _epochs_line(plan, found.expected)
     gpu = f", {found.gpu_hours:.2g} GPU hours" if sweep.resources.gpu else ""
     yield f"time: about {_duration(found.hours)}{gpu} ({cost.epoch_s:.2g} s an epoch, measured on a few batches)"
     yield f"disk: up to {readable_size(found.disk)} of checkpoints ({readable_size(cost.checkpoint_bytes)} each)"
@@ -46,6 +41,15 @@ def forecast_lines(plan: Plan, found: Forecast, cost: Cost) -> Iterator[str]:
         allowed = getattr(sweep.budget, key)
         if allowed is not None and hours > allowed:
             yield f"warning: about {hours:.2g} hours, more than budget.{key}={allowed:g}: some trials will not be run"
+
+
+def _epochs_line(plan: Plan, expected: float | None) -> str:
+    scheduler, validation = plan.sweep.scheduler.name, plan.sweep.validation
+    each = f", each of {validation.folds} folds" if validation.protocol == "kfold" else ""
+    most = f"epochs: {plan.trials * plan.epochs:,} at most"
+    if expected is None:
+        return f"{most}{each}; how many {scheduler} saves shows only when it runs"
+    return f"{most}, about {expected:,.0f} expected with {scheduler}{each}"
 
 
 def _space_lines(plan: Plan) -> Iterator[str]:
@@ -91,6 +95,8 @@ def _fixed_lines(sweep: Sweep) -> Iterator[str]:
 
 def _cost_lines(plan: Plan) -> Iterator[str]:
     try:
+        if plan.sweep.resources.gpu and not cards():
+            raise UserError("this machine has no GPU")
         cost = measure(plan.base, device=None if plan.sweep.resources.gpu else "cpu")
     except UserError as error:
         yield f"epochs: {plan.trials * plan.epochs:,} at most; time and disk cannot be measured: {error}"

@@ -113,7 +113,7 @@ def check(arguments: argparse.Namespace) -> int:
     from tuner.check import check_lines
     from tuner.plan import make_plan
 
-    plan = make_plan(load_sweep(arguments.sweep, arguments.settings))
+    plan = make_plan(load_sweep(arguments.sweep, arguments.settings), here=False)
     print("\n".join(check_lines(plan, probe=not arguments.no_probe)))
     return 0
 

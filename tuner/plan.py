@@ -54,8 +54,11 @@ class Plan:
         return compose([*self.sweep.fixed(), *space.overrides(point)])
 
 
-def make_plan(sweep: Sweep) -> Plan:
-    """Checks everything that can be known before launch; UserError in one line for the first thing wrong."""
+def make_plan(sweep: Sweep, here: bool = True) -> Plan:
+    """Checks everything that can be known before launch; UserError in one line for the first thing wrong.
+
+    here: it is to run on this machine; else too few cores or GPUs are a warning.
+    """
     _check_decided(sweep)
     study.check_study(sweep)
     _check_objectives(sweep, compose(sweep.train))  # before it becomes the principal metric of an experiment
@@ -63,7 +66,7 @@ def make_plan(sweep: Sweep) -> Plan:
     sweep = sweep.model_copy(update={"search": search})
     defaults = presets.defaults(sweep)
     base = compose([*sweep.fixed(), *space.overrides(defaults)])
-    _check_resources(sweep, base)
+    missing = _missing(sweep, base, here)
     epochs = base.experience.max_iter
     trials = planned_trials(sweep, defaults) if sweep.study is None else _planned_in_arms(sweep)
     check_search(sweep)
@@ -72,7 +75,15 @@ def make_plan(sweep: Sweep) -> Plan:
     scheduling.check(sweep, epochs)
     budget.check(sweep)
     store.check(sweep.tracking)
-    return Plan(sweep, defaults, base, data, trials, epochs, warnings(sweep, defaults, trials, epochs))
+    warned = (*missing, *warnings(sweep, defaults, trials, epochs))
+    return Plan(sweep, defaults, base, data, trials, epochs, warned)
+
+
+def cards() -> int:
+    """GPUs of this machine that torch can use."""
+    import torch
+
+    return torch.cuda.device_count()
 
 
 def prepare_data(plan: Plan, progress: Callable[[str, int, int], None]) -> list[str]:
@@ -150,27 +161,36 @@ def _data_sets(sweep: Sweep, base: Experiment) -> tuple[Experiment, ...]:
     return tuple(data.values())
 
 
-def _check_resources(sweep: Sweep, base: Experiment) -> None:
+def _missing(sweep: Sweep, base: Experiment, here: bool) -> tuple[str, ...]:
+    """What this machine has too little of: NoRoom where the sweep is to run here, else in words."""
+    found = []
+    for check in (_check_cores, _check_workers, _check_gpus):
+        try:
+            check(sweep, base)
+        except probe.NoRoom as error:
+            if here:
+                raise
+            found.append(f"it cannot be launched on this machine: {error}")
+    return tuple(found)
+
+
+def _check_cores(sweep: Sweep, base: Experiment) -> None:
     resources, concurrent = sweep.resources, sweep.budget.concurrent
     available = cores()
     trial = resources.cpu * resources.workers
     workers = f" with resources.workers={resources.workers}" if resources.workers > 1 else ""
     if trial * concurrent > available:
         advice = f": --set budget.concurrent={available // trial}" if trial <= available else ""
-        raise UserError(
+        raise probe.NoRoom(
             f"budget.concurrent={concurrent} trials of resources.cpu={resources.cpu}{workers} need "
             f"{trial * concurrent} cores, this machine has {available}{advice}"
         )
-    if resources.workers > 1:
-        _check_workers(sweep, base)
-    if resources.gpu > 0:
-        import torch
-
-        probe.check_shares(resources, concurrent, torch.cuda.device_count())
 
 
 def _check_workers(sweep: Sweep, base: Experiment) -> None:
     resources = sweep.resources
+    if resources.workers == 1:
+        return
     if resources.gpu not in (0, 1):
         raise UserError(
             f"resources.gpu={resources.gpu:g}: with resources.workers={resources.workers} each has one whole GPU, or 0"
@@ -178,3 +198,8 @@ def _check_workers(sweep: Sweep, base: Experiment) -> None:
     batch = base.dataset.sampler.kwargs.get("batch_size")
     if isinstance(batch, int) and batch < resources.workers:
         raise UserError(f"resources.workers={resources.workers} cannot share a batch of batch_size={batch} images")
+
+
+def _check_gpus(sweep: Sweep, base: Experiment) -> None:
+    if sweep.resources.gpu > 0:
+        probe.check_shares(sweep.resources, sweep.budget.concurrent, cards())

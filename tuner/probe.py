@@ -19,6 +19,10 @@ from tuner.sweep import Sweep
 GIB = 2**30
 
 
+class NoRoom(UserError):
+    """This machine has too few cores or GPUs for the sweep; another one may have them."""
+
+
 @dataclass(frozen=True)
 class Memory:
     """Bytes: what one batch takes at its peak, what the card has."""
@@ -36,7 +40,7 @@ def trials_per_card(share: float) -> int:
 
 
 def check_shares(resources: Resources, concurrent: int, cards: int) -> None:
-    """UserError where so many trials at a time find no room on this machine's GPUs."""
+    """NoRoom where so many trials at a time find no room on this machine's GPUs; UserError for an odd share."""
     share, workers = resources.gpu, resources.workers
     if share == 0:
         return
@@ -44,10 +48,10 @@ def check_shares(resources: Resources, concurrent: int, cards: int) -> None:
     if share > 1 and not share.is_integer():
         raise UserError(f"resources.gpu={share:g}: a share of one GPU, such as 0.5, or whole ones")
     if share * workers > cards:
-        raise UserError(f"resources.gpu={share:g} a trial{together}, this machine has {cards}")
+        raise NoRoom(f"resources.gpu={share:g} a trial{together}, this machine has {cards}")
     places = cards * trials_per_card(share) if share < 1 else cards // math.ceil(share * workers)
     if concurrent > places:
-        raise UserError(
+        raise NoRoom(
             f"budget.concurrent={concurrent} trials of resources.gpu={share:g}{together}: this machine's {cards} "
             f"{'GPU has' if cards == 1 else 'GPUs have'} room for {places}: --set budget.concurrent={places}"
         )

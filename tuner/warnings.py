@@ -6,6 +6,7 @@ import numpy as np
 
 from tuner import study
 from tuner.scheduling import rungs
+from tuner.schema import Study
 from tuner.space import Choice, Int, Point, Space, Uniform, paths
 from tuner.sweep import Sweep
 
@@ -48,14 +49,27 @@ def _of_keys(sweep: Sweep, space: Space, trials: int) -> Iterator[str]:
                 f"{key} is searched: the best learning rates and the steps of an epoch change with the batch size, "
                 "so that a fair comparison tunes them for each"
             )
-    tuned = space.searched if sweep.study is None else sweep.study.nuisance
-    if not any(path.endswith(".lr") for key in tuned for path in paths(key)):
+    tuned = [list(space.searched)] if sweep.study is None else _tuned_in_arms(space, sweep.study)
+    if not any(path.endswith(".lr") for keys in tuned for key in keys for path in paths(key)):
         what = "searched" if sweep.study is None else "a nuisance"
         yield f"no learning rate is {what}: the winner may only suit the preset's"
-    arms = 1 if sweep.study is None else len(study.arms(space, sweep.study))
-    if trials < TRIALS_A_KEY * len(tuned) * arms:
-        beside = f" in each of {arms} arms" if arms > 1 else ""
-        yield f"{trials} trials are few for {len(tuned)} searched values{beside}"
+    if trials < TRIALS_A_KEY * sum(map(len, tuned)):
+        beside = f" in each of {len(tuned)} arms" if len(tuned) > 1 else ""
+        yield f"{trials} trials are few for {max(map(len, tuned))} searched values{beside}"
+
+
+def _tuned_in_arms(space: Space, compared: Study) -> list[list[str]]:
+    """Of each arm, the nuisance keys that exist beside its values."""
+    return [
+        [
+            key
+            for key in compared.nuisance
+            if all(
+                arm.get(other) in values for other, values in space.needed(key).items() if other in compared.scientific
+            )
+        ]
+        for arm in study.arms(space, compared)
+    ]
 
 
 def _of_constraints(space: Space) -> Iterator[str]:

@@ -68,6 +68,9 @@ def test_check_says_what_is_fixed_and_why(sweep_file: Path) -> None:
     assert "study: 2 arms, each with the same 4 points of loss.SupAP.tau" in said and "  arm loss=smoothap" in said
     assert "  model=conv4: it is small" in said and "  experience.max_iter=4" in said and "  loss=supap" not in said
     assert not any(line.startswith("time:") for line in said)
+    folded = make_plan(load_sweep(sweep_file, [*blocks, "validation={protocol: kfold, folds: 3}"]))
+    epochs = f"epochs: 36 at most, about {expected_epochs(folded):.0f} expected with asha"
+    assert epochs in said and f"{epochs}, each of 3 folds" in list(check_lines(folded, probe=False))
 
 
 def test_check_measures_how_long_it_takes(sweep_file: Path, tmp_path: Path) -> None:

@@ -87,6 +87,9 @@ def test_a_study_has_whole_rounds(sweep_file: Path) -> None:
     assert plan.sweep.search.points == ({"loss.SupAP.tau": 0.03, "loss.SmoothAP.tau": 0.01},)
     assert any("search.trials=10 or 13 gives each the same" in warning for warning in plan.warnings)
     assert any("no learning rate is a nuisance" in warning for warning in plan.warnings)
+    assert not any("few" in warning for warning in plan.warnings), "each arm has one value and five points"
+    shorter = make_plan(load_sweep(sweep_file, [*blocks, "search.trials=7"]))
+    assert any("7 trials are few for 1 searched values in each of 3 arms" in warning for warning in shorter.warnings)
     with pytest.raises(UserError, match="loss is scientific"):
         make_plan(load_sweep(sweep_file, [*blocks, "search.points=[{loss: supap}]"]))
 
