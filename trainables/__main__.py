@@ -144,8 +144,8 @@ def _train(planned: "Schedule", world: "World", bars: "Bars") -> int:
     for line in summary(dataset):
         bars.line(line)
     done = world.together(lambda: 0 if start is None else int(checkpoint.read(start)["epoch"]))
-    for first, settings, end in schedule.left(planned, done):
-        code = _stage(settings, world, bars, folder, start, end, changes=done == first - 1)
+    for begin, settings, end in schedule.left(planned, done):
+        code = _stage(settings, world, bars, folder, start, end, changes=done == begin - 1)
         if code:
             return code
         start, done = folder / "weights" / "last.ckpt", end

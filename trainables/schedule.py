@@ -64,6 +64,7 @@ def composed(stages: Sequence[Stage], overrides: Sequence[str] = ()) -> Schedule
 def left(schedule: Schedule, done: int) -> list[tuple[int, Experiment, int]]:
     """(first epoch, experiment, last epoch) of the stages with epochs after `done`; of a whole training the last."""
     epochs = schedule[0][1].experience.max_iter
-    ends = [min(first - 1, epochs) for first, _ in schedule[1:]] + [epochs]
-    stages = [(first, experiment, end) for (first, experiment), end in zip(schedule, ends, strict=True)]
+    begun = [(first, experiment) for first, experiment in schedule if first <= epochs]
+    ends = [first - 1 for first, _ in begun[1:]] + [epochs]
+    stages = [(first, experiment, end) for (first, experiment), end in zip(begun, ends, strict=True)]
     return [stage for stage in stages if stage[2] > done] or stages[-1:]
