@@ -3,6 +3,7 @@
 roadmap-train dataset=emoji loss=roadmap experience.max_iter=5 loss.SupAP.tau=0.02
 
 roadmap-train --check dataset=sop model=resnet ...         what it would train, how large it is; trains nothing
+roadmap-train --schedule runs/NAME/trial-0007.schedule.json ...     settings that change at given epochs
 roadmap-train evaluate experiments/emoji/weights/best.ckpt --split test
 
 On several GPUs the same batches, shared:  torchrun --nproc-per-node 2 -m trainables dataset=...
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from trainables.console import Bars
     from trainables.distributed import World
     from trainables.experiment import Experiment
+    from trainables.schedule import Schedule
     from trainables.training import Report, Training
 
 
@@ -52,9 +54,14 @@ def _training(words: Sequence[str]) -> Callable[[], int]:
         prog="roadmap-train", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--check", action="store_true", help="say what would be trained, train nothing")
+    parser.add_argument("--schedule", type=Path, metavar="FILE", help="settings by epoch, as a sweep by pbt saves them")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="a group's preset or one setting")
     arguments = parser.parse_intermixed_args(words)
-    return lambda: (look_ahead if arguments.check else train)(arguments.overrides)
+    if arguments.check and arguments.schedule is not None:
+        parser.error("--check looks at one setting: it has no --schedule")
+    return lambda: (
+        look_ahead(arguments.overrides) if arguments.check else train(arguments.overrides, arguments.schedule)
+    )
 
 
 def _evaluation(words: Sequence[str]) -> Callable[[], int]:
@@ -102,27 +109,31 @@ def evaluate(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def train(overrides: Sequence[str]) -> int:
-    """Trains to the end, a line an epoch; checkpoints and reports under log_dir/experiment_name."""
-    from trainables.composition import compose
+def train(overrides: Sequence[str], changes: Path | None = None) -> int:
+    """Trains to the end, a line an epoch; checkpoints and reports under log_dir/experiment_name.
+
+    changes: a file of a schedule, whose settings overrule the overrides from epoch to epoch.
+    """
+    from trainables import schedule
     from trainables.console import Bars
     from trainables.rendezvous import from_environment
 
-    experiment = compose(overrides)
+    stages = (schedule.Stage(epoch=1, overrides=()),) if changes is None else schedule.read(changes.expanduser())
+    planned = schedule.composed(stages, overrides)
     with (
         from_environment() as world,
         open(os.devnull, "w") as nowhere,
         Bars(sys.stderr if world.leads else nowhere) as bars,
     ):
-        return _train(experiment, world, bars)
+        return _train(planned, world, bars)
 
 
-def _train(experiment: "Experiment", world: "World", bars: "Bars") -> int:
+def _train(planned: "Schedule", world: "World", bars: "Bars") -> int:
+    from trainables import checkpoint, schedule
     from trainables.building import build_dataset
     from trainables.data import summary
-    from trainables.steps import Diverged
-    from trainables.training import Training
 
+    experiment = planned[0][1]
     folder = Path(experiment.experience.log_dir).expanduser() / experiment.experience.experiment_name
     start = world.together(lambda: _starting_point(experiment, folder))
     # one process of a machine prepares the data, the others find them ready
@@ -132,12 +143,28 @@ def _train(experiment: "Experiment", world: "World", bars: "Bars") -> int:
     world.together(lambda: None if first else dataset.ensure(bars.update))
     for line in summary(dataset):
         bars.line(line)
+    done = world.together(lambda: 0 if start is None else int(checkpoint.read(start)["epoch"]))
+    for begin, settings, end in schedule.left(planned, done):
+        code = _stage(settings, world, bars, folder, start, end, changes=done == begin - 1)
+        if code:
+            return code
+        start, done = folder / "weights" / "last.ckpt", end
+    return 0
+
+
+def _stage(
+    experiment: "Experiment", world: "World", bars: "Bars", folder: Path, start: Path | None, end: int, changes: bool
+) -> int:
+    """The epochs up to `end` from a checkpoint, at which the settings may change."""
+    from trainables.steps import Diverged
+    from trainables.training import Training
+
     training = world.together(lambda: Training(experiment, progress=bars.update, world=world))
     try:
         if start is not None:
-            world.together(lambda: training.load(start))
+            world.together(lambda: training.load(start, scheduled=changes))
             bars.line(f"resumed from {start} after epoch {training.finished_epochs}")
-        return _run(training, folder, bars)
+        return _run(training, folder, bars, end)
     except Diverged as error:
         bars.line(f"diverged: {error}")
         return 1
@@ -168,7 +195,7 @@ def _starting_point(experiment: "Experiment", folder: Path) -> Path | None:
     return last
 
 
-def _run(training: "Training", folder: Path, bars: "Bars") -> int:
+def _run(training: "Training", folder: Path, bars: "Bars", end: int) -> int:
     experience = training.experiment.experience
     leads = training.world.leads
     if leads:
@@ -177,12 +204,12 @@ def _run(training: "Training", folder: Path, bars: "Bars") -> int:
     processes = f" and {training.world.size - 1} more" if training.world.size > 1 else ""
     images = ", ".join(f"{count} {name} images" for name, count in training.splits.items())
     bars.line(f"{images} on {training.device}{processes}")
-    while not training.done:
+    while training.finished_epochs < end:
         report = training.epoch()
         if leads:
             _keep(training, report, folder)
         bars.line(sentence(report, experience.max_iter))
-    if training.best is not None:
+    if training.done and training.best is not None:
         best = ", ".join(f"val/{name} {value:.4f}" for name, value in training.best.items() if name != "epoch")
         bars.line(f"best epoch {training.best['epoch']:.0f}: {best}; {folder / 'weights' / 'best.ckpt'}")
     return 0

@@ -17,20 +17,33 @@ FREE = (
     "force_lr",
 )
 RATES = ("lr", "base_lr", "max_lr")
+DECAY = "weight_decay"
 
 
-def difference(before: Experiment, after: Experiment) -> str | None:
+def difference(before: Experiment, after: Experiment, scheduled: bool = False) -> str | None:
     """The first setting in which two experiments train differently, as one phrase; None where they are equal.
 
-    Learning rates may differ where the later one has force_lr.
+    Learning rates may differ where the later one has force_lr; where the change is `scheduled`, they and weight decay,
+    the losses' settings and their weights, the memory's too.
     """
     old, new = before.model_dump(), after.model_dump()
     for key in FREE:
         old["experience"].pop(key), new["experience"].pop(key)
-    if after.experience.force_lr:
+    if scheduled:
+        for values in (old, new):
+            _without_scheduled(values)
+    if after.experience.force_lr or scheduled:
         for entry in (*old["optimizer"], *new["optimizer"]):
             _without_rates(entry)
     return _first_difference(old, new, "")
+
+
+def _without_scheduled(values: dict[str, Any]) -> None:
+    for entry in values["optimizer"]:
+        entry["kwargs"].pop(DECAY, None)
+    for term in values["loss"]:
+        term.pop("weight"), term.pop("kwargs")
+    values["memory"].pop("weight")
 
 
 def _without_rates(entry: dict[str, Any]) -> None:

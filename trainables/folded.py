@@ -75,11 +75,11 @@ class FoldedTraining:
             with self._as_if_alone(fold) as training:
                 training.save(fold_file(Path(path), fold))
 
-    def load(self, path: str | Path) -> None:
-        """Goes on from what `save` wrote there; UserError where it is of another experiment, or not whole."""
+    def load(self, path: str | Path, scheduled: bool = False) -> None:
+        """Goes on from what `save` wrote there, as Training.load; UserError where it is not whole."""
         for fold in range(len(self._folds)):
             with self._as_if_alone(fold) as training:
-                training.load(fold_file(Path(path), fold))
+                training.load(fold_file(Path(path), fold), scheduled)
         epochs = [training.finished_epochs for training in self._folds]
         if len(set(epochs)) > 1:
             raise UserError(f"{path}: its folds are of different epochs: {epochs}")

@@ -39,8 +39,13 @@ class TrainedPart:
             "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
         }
 
-    def load_state_dict(self, state: dict[str, Any], force_lr: bool) -> None:
-        """force_lr: the learning rates stay the configured ones; the schedules go on from there, at their place."""
+    def load_state_dict(self, state: dict[str, Any], force_lr: bool, scheduled: bool = False) -> None:
+        """force_lr: the learning rates stay the configured ones; the schedules go on from there, at their place.
+
+        scheduled: so do they, and weight decay; a rate is as far down its schedule as the saved one, and one whose
+        configured value is the saved one's keeps every bit.
+        """
+        decays = [group["weight_decay"] for group in self.optimizer.param_groups if "weight_decay" in group]
         groups = [{key: group[key] for key in RATES if key in group} for group in self.optimizer.param_groups]
         bases = [
             {key: list(value) for key, value in vars(scheduler).items() if key in BASES}
@@ -49,11 +54,17 @@ class TrainedPart:
         self.optimizer.load_state_dict(state["optimizer"])
         for scheduler, saved in zip(self.schedulers, state["schedulers"], strict=True):
             scheduler.load_state_dict(saved)
-        if not force_lr:
+        if not force_lr and not scheduled:
             return
+        if scheduled and decays:
+            for group, decay in zip(self.optimizer.param_groups, decays, strict=True):
+                group["weight_decay"] = decay
         for group, rates in zip(self.optimizer.param_groups, groups, strict=True):
             # a schedule that starts low has written its first rate over the configured one
-            group.update(rates, lr=rates.get("initial_lr", rates["lr"]))
+            configured = rates.get("initial_lr", rates["lr"])
+            came_to = group["lr"] / group["initial_lr"] if scheduled and group.get("initial_lr") else 1.0
+            unchanged = scheduled and group.get("initial_lr", group["lr"]) == configured
+            group.update(rates, lr=group["lr"] if unchanged else configured * came_to)
         for scheduler, rates in zip(self.schedulers, bases, strict=True):
             vars(scheduler).update(rates)
             scheduler._last_lr = [group["lr"] for group in self.optimizer.param_groups]
@@ -134,9 +145,9 @@ class Optimization:
     def state_dict(self) -> dict[str, Any]:
         return {"parts": [part.state_dict() for part in self.parts], "scaler": self.scaler.state_dict()}
 
-    def load_state_dict(self, state: dict[str, Any], force_lr: bool = False) -> None:
+    def load_state_dict(self, state: dict[str, Any], force_lr: bool = False, scheduled: bool = False) -> None:
         for part, saved in zip(self.parts, state["parts"], strict=True):
-            part.load_state_dict(saved, force_lr)
+            part.load_state_dict(saved, force_lr, scheduled)
         self.scaler.load_state_dict(state["scaler"])
 
     def _clipped(self, moved: Sequence[bool]) -> Tensor | None:

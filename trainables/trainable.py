@@ -25,8 +25,8 @@ from trainables.training import Training
 
 class RetrievalTrainable(tune.Trainable):
     """config: number (of the trial), experiment (JSON; one with kfold is trained on each of its folds), resume_from (a
-    checkpoint folder, or None), workers (processes that train the trial together), and refused: why the point makes no
-    valid experiment (else None)."""
+    checkpoint folder, or None), scheduled (whether its settings change there), workers (processes that train the trial
+    together), and refused: why the point makes no valid experiment (else None)."""
 
     def setup(self, config: dict[str, Any]) -> None:
         seal_test_splits()
@@ -90,18 +90,19 @@ class RetrievalTrainable(tune.Trainable):
     def _started(self) -> Training | FoldedTraining | TrainingGroup:
         if self._training is None:
             folder = self._config["resume_from"]
-            self._training = self._built(None if folder is None else Path(folder) / CHECKPOINT)
+            start = None if folder is None else Path(folder) / CHECKPOINT
+            self._training = self._built(start, self._config["scheduled"])
         return self._training
 
-    def _built(self, start: Path | None) -> Training | FoldedTraining | TrainingGroup:
+    def _built(self, start: Path | None, scheduled: bool = False) -> Training | FoldedTraining | TrainingGroup:
         experiment = Experiment.model_validate_json(self._config["experiment"])
         if self._config["workers"] > 1:
             if self._workers is None or self._workers.broken:
                 self._workers = Workers(self._config["workers"])
-            return TrainingGroup(experiment, self._workers, start)
+            return TrainingGroup(experiment, self._workers, start, scheduled)
         training = training_of(experiment)
         if start is not None:
-            training.load(start)
+            training.load(start, scheduled)
         return training
 
     def _ended(self, state: str, reason: str) -> dict[str, Any]:

@@ -55,12 +55,12 @@ class Worker:
         self._store = self._store or find_store(address, port)
         self._exit.enter_context(joined(self._world, address, self._store))
 
-    def build(self, experiment: str, files: Files | None) -> int:
+    def build(self, experiment: str, files: Files | None, scheduled: bool) -> int:
         """The training, from the start or from a checkpoint's files; the epochs it has finished."""
         training = training_of(Experiment.model_validate_json(experiment), self._world)
         if files is not None:
             with _as_folder(files) as folder:
-                training.load(folder / CHECKPOINT)
+                training.load(folder / CHECKPOINT, scheduled)
         self._training = training
         return training.finished_epochs
 
@@ -196,11 +196,13 @@ class TrainingGroup:
     Raises what a worker raises: Diverged, torch.OutOfMemoryError, a bug; and ProcessLost.
     """
 
-    def __init__(self, experiment: Experiment, workers: Workers, start: Path | None = None) -> None:
+    def __init__(
+        self, experiment: Experiment, workers: Workers, start: Path | None = None, scheduled: bool = False
+    ) -> None:
         self.experiment = experiment
         self._workers = workers
         state = None if start is None else ray.put(_files(start.parent))
-        self.finished_epochs: int = workers.all("build", experiment.model_dump_json(), state)[0]
+        self.finished_epochs: int = workers.all("build", experiment.model_dump_json(), state, scheduled)[0]
 
     @property
     def done(self) -> bool:

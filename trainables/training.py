@@ -184,13 +184,14 @@ class Training:
         """Writes the state whole or not at all."""
         checkpoint.write(Path(path), self.state())
 
-    def load(self, path: str | Path) -> None:
+    def load(self, path: str | Path, scheduled: bool = False) -> None:
         """Goes on from a checkpoint of the same experiment.
 
-        Only its length and places may have changed, and with experience.force_lr its learning rates.
+        Only its length and places may have changed, with experience.force_lr its learning rates, and at a `scheduled`
+        change also weight decay, the losses' settings and weights.
         """
         state = checkpoint.read(Path(path))
-        changed = difference(Experiment.model_validate_json(state["experiment"]), self.experiment)
+        changed = difference(Experiment.model_validate_json(state["experiment"]), self.experiment, scheduled)
         if changed is not None:
             raise UserError(f"{path} belongs to another experiment: {changed}")
         objective = self._step.objective
@@ -199,7 +200,7 @@ class Training:
         self.net.load_state_dict(state["model"])
         for term, saved in zip(objective.terms, state["losses"], strict=True):
             term.loss.load_state_dict(saved)
-        self._step.optimization.load_state_dict(state["optimization"], self.experiment.experience.force_lr)
+        self._step.optimization.load_state_dict(state["optimization"], self.experiment.experience.force_lr, scheduled)
         self.sampler.load_state_dict(state["sampler"])
         self.finished_epochs, self.best = state["epoch"], state["best"]
         checkpoint.set_random_states(state["random"])

@@ -35,6 +35,8 @@ def extend(journal: Journal, plan: Plan, more: Extension) -> Plan:
     for key in ("hours", "gpu_hours"):
         if getattr(more, key) and getattr(plan.sweep.budget, key) is None:
             raise UserError(f"budget.{key} sets no limit: there is nothing to extend")
+    if more.trials and plan.sweep.scheduler.name == "pbt":
+        raise UserError(f"the population of pbt is fixed: these {plan.trials} trials have exchanged without others")
     if not more.trials and journal.complete:
         raise UserError("every trial has ended: `extend --trials N` adds some")
     longer = make_plan(with_trials(plan.sweep, plan.trials + more.trials)) if more.trials else plan
@@ -47,6 +49,8 @@ def extend(journal: Journal, plan: Plan, more: Extension) -> Plan:
 
 def retry(journal: Journal, states: Collection[str]) -> list[int]:
     """The trials that ended in one of these states go on, under their numbers. UserError where there is none."""
+    if journal.header.get("sweep", {}).get("scheduler", {}).get("name") == "pbt":
+        raise UserError("the population of pbt has gone on without the trials that ended: none can be tried again")
     numbers = [trial.number for trial in journal.trials.values() if trial.state in states]
     if not numbers:
         raise UserError(f"no trial is {' or '.join(states)}")

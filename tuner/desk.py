@@ -6,11 +6,14 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from tuner import retention
+from tuner import lineage, retention
 from tuner.board import Board
 from tuner.journal import Journal, Trial
 from tuner.plan import Plan
 from tuner.results import Results
+from tuner.scheduling import Exchange
+from tuner.scheduling.exploration import explored
+from tuner.space import is_number
 from tuner.tracking import Tracker
 
 
@@ -39,6 +42,7 @@ class Desk:
                 self._tell_reports(trial)
 
     def started(self, trial: Trial) -> None:
+        self._write_schedule(trial)
         self.tracker.start_trial(trial.id, trial.point, self._tags(trial))
         self._tell_reports(trial)
 
@@ -50,7 +54,16 @@ class Desk:
     def checkpointed(self, number: int, epoch: int, path: str) -> None:
         inside = os.path.relpath(path, self.journal.folder)  # the folder may move
         self.journal.write("checkpoint", trial=number, epoch=epoch, path=inside)
-        retention.prune(self.journal.trials[number], self.plan.sweep.objective)
+        self._prune(self.journal.trials[number])
+
+    def exchanged(self, exchange: Exchange) -> None:
+        """The trial goes on from its donor's checkpoint; nothing where the journal has it already, or it has ended."""
+        trials = self.journal.trials
+        trial = trials[exchange.number]
+        if trial.ended or any(change.epoch == exchange.epoch for change in trial.schedule):
+            return
+        point = explored(self.plan.sweep, exchange, trials[exchange.donor].point_at(exchange.epoch))
+        self.journal.write("exploit", trial=trial.number, epoch=exchange.epoch, donor=exchange.donor, point=point)
 
     def settle(self) -> None:
         """For a new launch: ends the trials of which the journal has the last report and not yet the end."""
@@ -74,6 +87,8 @@ class Desk:
         more = _logarithms(self.plan, trial) if epoch == min(trial.reports) else {}
         # the metric that is written first is the one that MLflow's compare page opens with
         first = {objective: metrics[objective]} if objective in metrics else {}
+        if self.plan.sweep.scheduler.name == "pbt":
+            more |= _settings(trial, epoch)
         self.tracker.report(trial.id, epoch, {**first, **metrics, **more}, trial.reported_at[epoch])
 
     def ended(self, number: int, state: str, reason: str) -> None:
@@ -86,7 +101,24 @@ class Desk:
 
     def _end(self, trial: Trial, state: str, reason: str) -> None:
         self.journal.write("end", trial=trial.number, state=state, reason=reason)
-        retention.prune(trial, self.plan.sweep.objective)
+        self._prune(trial)
+        self._write_schedule(trial)
+
+    def _prune(self, trial: Trial) -> None:
+        """Its own checkpoints, and those of whom it has copied: nobody may wait for them any longer."""
+        trials = self.journal.trials
+        for number in {trial.number, *(change.donor for change in trial.schedule)}:
+            retention.prune(trials[number], self.plan.sweep.objective, lineage.awaited(trials, number))
+
+    def _write_schedule(self, trial: Trial) -> None:
+        if self.plan.sweep.scheduler.name == "pbt":
+            text = lineage.schedule(self.journal.trials, trial, self.plan.sweep.objective)
+            lineage.schedule_file(self.journal.folder, trial.number).write_text(text)
+
+
+def _settings(trial: Trial, epoch: int) -> dict[str, float]:
+    """The numbers that the epoch was trained with: they change, and MLflow's parameters cannot."""
+    return {f"pbt/{key}": float(value) for key, value in trial.point_at(epoch).items() if is_number(value)}
 
 
 def _logarithms(plan: Plan, trial: Trial) -> dict[str, float]:

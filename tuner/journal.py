@@ -11,6 +11,7 @@ killed loses nothing but the epochs after a trial's last checkpoint.
     {"event": "report", "trial": 7, "epoch": 3, "metrics": {}} one epoch; "stop": why its scheduler ends it there
     {"event": "checkpoint", "trial": 7, "epoch": 3, "path": "launch-1/trial-0007-00007/checkpoint_000002"}
     {"event": "pause", "trial": 7}                             its scheduler let it wait
+    {"event": "exploit", "trial": 7, "epoch": 4, "donor": 2, "point": {...}}   after it, from the donor's checkpoint
     {"event": "end", "trial": 7, "state": "stopped", "reason": ""}
     {"event": "retry", "trial": 7}                             it had ended, and is to go on
     {"event": "extend", "trials": 40, "planned": 40, "hours": 1.0, "gpu_hours": 0.0}   totals, and hours on top
@@ -29,7 +30,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from trainables.errors import UserError
 from tuner.space import Point
@@ -51,6 +52,14 @@ class Launch:
     reason: str = ""
 
 
+class Change(NamedTuple):
+    """After this epoch a trial went on from the donor's checkpoint of it, with another point."""
+
+    epoch: int
+    point: Point
+    donor: int
+
+
 @dataclass
 class Trial:
     """What the journal says of one trial. state: pending, running, or one of ENDED."""
@@ -66,6 +75,7 @@ class Trial:
     occupied_s: float = 0.0  # seconds that workers had it, up to the latest event of it
     stop: str = ""  # why its latest report is to be its last
     since: float | None = None  # unix seconds of that event, while a worker has it
+    schedule: list[Change] = field(default_factory=list)  # by epoch; empty where its point is its only one
 
     @property
     def id(self) -> str:
@@ -74,6 +84,11 @@ class Trial:
     @property
     def ended(self) -> bool:
         return self.state in ENDED
+
+    def point_at(self, epoch: int) -> Point:
+        """With which the epoch (counted from 1) was trained, or would be."""
+        before = [change.point for change in self.schedule if change.epoch < epoch]
+        return before[-1] if before else self.point
 
     def occupied(self, at: float | None) -> None:
         """A worker has the trial up to the time `at`, or has it no longer (None)."""
@@ -215,6 +230,8 @@ class Journal:
         elif event == "checkpoint":
             trial.checkpoints[int(record["epoch"])] = str(self.folder / record["path"])
             trial.occupied(at)
+        elif event == "exploit":
+            trial.schedule.append(Change(int(record["epoch"]), dict(record["point"]), int(record["donor"])))
         elif event == "end":
             trial.state, trial.reason = str(record["state"]), str(record["reason"])
             trial.occupied(at)

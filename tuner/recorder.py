@@ -25,8 +25,10 @@ class Recorder(Callback):
     def __init__(self, desk: Desk, rule: Rule, control: Control) -> None:
         self._desk, self._rule, self._control = desk, rule, control
 
-    def tell_dropped(self) -> None:
-        """Ends the trials that the rule stopped while they were paused."""
+    def tell_decided(self) -> None:
+        """Ends the trials that the rule stopped while they were paused; changes those that copy others."""
+        while self._rule.exchanges:
+            self._desk.exchanged(self._rule.exchanges.pop(0))
         while self._rule.dropped:
             number = self._rule.dropped[0]
             self._end(number, "stopped", self._rule.reasons[number])
@@ -41,7 +43,7 @@ class Recorder(Callback):
             number = trial.config[NUMBER]
             metrics = {key: float(result[key]) for key in result["reported"]}
             self._desk.reported(number, int(result["epoch"]), metrics, self._rule.reasons.get(number, ""))
-            self.tell_dropped()
+            self.tell_decided()
         self._desk.board.refresh()
 
     def on_checkpoint(
@@ -63,7 +65,7 @@ class Recorder(Callback):
             self._end(number, "stopped", self._rule.reasons[number])
         else:  # it comes back as another trial of Ray's
             self._desk.journal.write("pause", trial=number)
-        self.tell_dropped()  # those that waited for this one
+        self.tell_decided()  # those that waited for this one
 
     def on_trial_error(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
         """What Ray tried again and again: mostly a worker or a node that is gone."""
@@ -78,7 +80,7 @@ class Recorder(Callback):
         else:
             last = "" if error is None else f", at last: {first_line(cause or error)}"
             self._end(number, "lost", f"its worker was lost {LOST_RETRIES + 1} times{last}")
-        self.tell_dropped()
+        self.tell_decided()
 
     def on_step_end(self, iteration: int, trials: list[RayTrial], **info: Any) -> None:
         live = _in(trials, RayTrial.PENDING, RayTrial.RUNNING)

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tuner import space
+from tuner import lineage, space
 from tuner.journal import Journal, Trial
 from tuner.sweep import Sweep
 
@@ -83,9 +83,15 @@ class Results:
         return None
 
     def command(self, trial: Trial, program: str = "roadmap-train") -> str:
-        """The line that repeats the trial alone: one training, or a loop over its folds."""
+        """The line that repeats the trial alone: one training, or a loop over its folds.
+
+        In a sweep by pbt the trial's schedule, which leads to its best epoch, has its point and those of its donors.
+        """
         name = f"experience.experiment_name={self.sweep.name}-{trial.id}"
-        parts = [*self.sweep.fixed(), *space.overrides(trial.point), name]
+        point = space.overrides(trial.point)
+        if self.sweep.scheduler.name == "pbt":
+            point = ["--schedule", str(lineage.schedule_file(self.sweep.folder, trial.number))]
+        parts = [*self.sweep.fixed(), *point, name]
         line = " ".join([program, *(shlex.quote(part) for part in parts)])
         validation = self.sweep.validation
         if validation.protocol == "holdout":
@@ -114,7 +120,7 @@ class Results:
             self.sweep.objective.metric: math.nan if best is None else best[1],
             **{column: self.spread(trial) for column in self._spread_column},
             "best_epoch": None if best is None else best[0],
-            **trial.point,
+            **(trial.point if best is None else trial.point_at(best[0])),
             "train_s": sum(report.get("time/epoch_s", 0.0) for report in trial.reports.values()),
             "checkpoint": None if best is None else trial.checkpoints.get(best[0]),
         }

@@ -13,7 +13,7 @@ from ray.tune.experiment import Trial as RayTrial
 
 from trainables.errors import first_line
 from trainables.trainable import RetrievalTrainable
-from tuner import cluster, requests, retention
+from tuner import cluster, lineage, requests, retention
 from tuner.board import Board
 from tuner.control import Control
 from tuner.desk import Desk
@@ -78,6 +78,8 @@ def launch(plan: Plan, journal: Journal, board: Board) -> Outcome:
         best = {} if results.best is None else results.best_metrics(results.best)
         patience = SECONDS_FOR_TRACKING if journal.complete else SECONDS_FOR_TRACKING_INTERRUPTED
         table = {"results.csv": results.table.to_csv(index=False)}
+        if results.best is not None and sweep.scheduler.name == "pbt":
+            table["schedule.json"] = lineage.schedule(journal.trials, results.best, sweep.objective)
         written = tracker.close(state, best, table, patience, reason)
     return Outcome(desk.plan, results, state, reason, written)
 
@@ -101,7 +103,7 @@ def _fit(desk: Desk, control: Control) -> None:
     recorder = Recorder(desk, rule, control)
     for number in rule.dropped:  # decided, and the driver was killed before it was written
         desk.started(journal.trials[number])
-    recorder.tell_dropped()
+    recorder.tell_decided()
     attempts = len(list(sweep.folder.glob("launch-*"))) + 1
     tuner = tune.Tuner(
         tune.with_resources(RetrievalTrainable, resources(sweep)),

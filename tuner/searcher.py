@@ -7,10 +7,11 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from trainables.errors import UserError
-from tuner import study
+from tuner import lineage, study
 from tuner.control import Control
 from tuner.desk import Desk
 from tuner.journal import Trial
+from tuner.lineage import Start
 from tuner.sampling import Draw, suggest
 from tuner.scheduling import Rule
 from tuner.scheduling.tune import NUMBER
@@ -37,7 +38,7 @@ class JournalSearcher(Searcher):
 
     def _next(self) -> Trial | None:
         plan, journal = self._desk.plan, self._desk.journal
-        left = self._control.left(self._rule.paused)
+        left = self._control.left(self._rule.paused | self._without_start())
         if left is not None and left.number in self._rule.resumable:
             self._rule.resumable.remove(left.number)
         if left is not None or len(journal.trials) >= plan.trials:
@@ -48,19 +49,36 @@ class JournalSearcher(Searcher):
         journal.write("point", trial=number, point=draw.point, **({"note": draw.note} if draw.note else {}))
         return journal.trials[number]
 
+    def _without_start(self) -> set[int]:
+        """Trials that are to copy a checkpoint that is not written yet; where it never will be, they are lost."""
+        trials, found = self._desk.journal.trials, set()
+        for trial in list(trials.values()):
+            if trial.ended or not trial.schedule or lineage.start_of(trial, trials) is not None:
+                continue
+            found.add(trial.number)
+            copied = trial.schedule[-1]
+            if trials[copied.donor].ended:
+                reason = f"the checkpoint of trial {copied.donor:04d} at epoch {copied.epoch}, to be copied, is gone"
+                self._desk.ended(trial.number, "lost", reason)
+                self._rule.ended(trial.number)
+        return found
+
     def _told(self, trial: Trial) -> dict[str, Any]:
         plan = self._desk.plan
         self._desk.started(trial)
+        start = lineage.start_of(trial, self._desk.journal.trials) or Start(None, False)
+        point = trial.schedule[-1].point if trial.schedule else trial.point
         experiment = refused = None
         try:
-            experiment = plan.experiment(trial.point).model_dump_json()
+            experiment = plan.experiment(point).model_dump_json()
         except UserError as error:
             refused = str(error)  # values that do not fit together: the trial says so in its first result
         return {
             NUMBER: trial.number,
             "experiment": experiment,
             "refused": refused,
-            "resume_from": _newest(trial),
+            "resume_from": start.folder,
+            "scheduled": start.changes,
             "workers": plan.sweep.resources.workers,
         }
 
@@ -81,11 +99,3 @@ def _drawn(sweep: Sweep, number: int, trials: Mapping[int, Trial]) -> Draw:
         return suggest(sweep, number, trials)
     part = study.nuisance(sweep)
     return Draw(study.point(sweep, number, lambda index: suggest(part, index + 1, {}).point))
-
-
-def _newest(trial: Trial) -> str | None:
-    """The latest checkpoint of the trial that is still on disk."""
-    for epoch in sorted(trial.checkpoints, reverse=True):
-        if Path(trial.checkpoints[epoch]).is_dir():
-            return trial.checkpoints[epoch]
-    return None

@@ -73,7 +73,8 @@ from trainables.data import Emoji, TestSplitSealed
 from trainables.trainable import RetrievalTrainable
 
 hostile = compose([*json.loads(sys.argv[1]), "experience.test_eval_freq=1"])
-config = {"number": 1, "experiment": hostile.model_dump_json(), "resume_from": None, "workers": 1, "refused": None}
+config = {"number": 1, "experiment": hostile.model_dump_json(), "resume_from": None, "scheduled": False, "workers": 1,
+          "refused": None}
 trial = RetrievalTrainable(config)
 result = trial.train()
 assert result["state"] == "failed" and "TestSplitSealed" in result["reason"], result

@@ -21,6 +21,11 @@ def results_of(sweep: Sweep, now: bool) -> Results:
         raise UserError(f"there is no sweep {sweep.name!r} in {sweep.folder}: `roadmap-tune run` makes it")
     journal = Journal.read(sweep.folder)
     ran = journal.header["sweep"]
+    if ran["scheduler"]["name"] == "pbt":
+        raise UserError(
+            f"sweep {sweep.name!r} is of pbt: its winner is a schedule, no point, and cannot be confirmed; "
+            "`roadmap-train --schedule` trains it from another experience.seed"
+        )
     for key, value in sweep.model_dump(mode="json").items():
         if key in SAME and ran[key] != value:
             raise UserError(

@@ -80,6 +80,7 @@ class _Queue(Searcher):
             "experiment": compose(overrides(self._office.sweep, repeat)).model_dump_json(),
             "refused": None,
             "resume_from": None if newest is None else str(newest),
+            "scheduled": False,
             "workers": self._office.sweep.resources.workers,
         }
 

@@ -80,6 +80,8 @@ def _check_alike(sweep: Sweep, before: Mapping[str, Any], where: str) -> None:
     objective = before.get("objective", {})
     if objective != sweep.objective.model_dump():
         raise UserError(f"{where} has another objective: {objective.get('metric')} ({objective.get('mode')})")
+    if before.get("scheduler", {}).get("name") == "pbt":
+        raise UserError(f"{where} is of pbt: its trials reached their values with schedules, not with points")
     then, now = set(before.get("space", {})), set(sweep.space)
     if then != now:
         raise UserError(f"{where} searched other keys: {', '.join(sorted(then ^ now))}")

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 
-from trainables.errors import UserError, unknown
+from trainables.errors import UserError
 from tuner.scheduling import asha, hyperband
+from tuner.scheduling.exploration import check_pbt
 from tuner.scheduling.median import MedianStopping
-from tuner.scheduling.rule import BASELINE, EveryEpoch, Rule, Verdict
+from tuner.scheduling.pbt import PBT
+from tuner.scheduling.rule import BASELINE, EveryEpoch, Exchange, Rule, Verdict
 from tuner.sweep import Sweep
 
-__all__ = ["BASELINE", "GRACED", "RULES", "Rule", "Verdict", "check", "make_rule", "rungs"]
+__all__ = ["BASELINE", "GRACED", "RULES", "Exchange", "Rule", "Verdict", "check", "make_rule", "rungs"]
 
 
 def _asha(sweep: Sweep, epochs: int, trials: int) -> Rule:
@@ -34,6 +36,18 @@ def _median(sweep: Sweep, epochs: int, trials: int) -> Rule:
     return MedianStopping(sweep.objective.mode, epochs, grace=sweep.scheduler.grace)
 
 
+def _pbt(sweep: Sweep, epochs: int, trials: int) -> Rule:
+    settings = sweep.scheduler
+    return PBT(
+        sweep.objective.mode,
+        epochs,
+        interval=settings.interval,
+        quantile=settings.quantile,
+        trials=trials,
+        seed=sweep.search.seed,
+    )
+
+
 def _none(sweep: Sweep, epochs: int, trials: int) -> Rule:
     return EveryEpoch(sweep.objective.mode, epochs)
 
@@ -42,6 +56,7 @@ RULES: dict[str, Callable[[Sweep, int, int], Rule]] = {
     "asha": _asha,
     "hyperband": _hyperband,
     "median": _median,
+    "pbt": _pbt,
     "none": _none,
 }
 GRACED = ("asha", "hyperband", "median")
@@ -65,7 +80,7 @@ def rungs(sweep: Sweep, epochs: int) -> list[int]:
 def check(sweep: Sweep, epochs: int) -> None:
     """UserError where the sweep's rule does not fit trials of so many epochs."""
     settings = sweep.scheduler
-    if settings.name not in RULES:
-        raise unknown("scheduler", settings.name, RULES, where="scheduler.name")
     if settings.name in GRACED and settings.grace > epochs:
         raise UserError(f"scheduler.grace={settings.grace} is past the last epoch: experience.max_iter={epochs}")
+    if settings.name == "pbt":
+        check_pbt(sweep)

@@ -4,6 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from enum import Enum
+from typing import NamedTuple
 
 from tuner.journal import Trial
 
@@ -18,6 +19,14 @@ class Verdict(Enum):
     STOP = "stop"
 
 
+class Exchange(NamedTuple):
+    """After this epoch the trial goes on from the donor's weights of it, with settings that come from the donor's."""
+
+    number: int
+    epoch: int
+    donor: int
+
+
 class Rule(ABC):
     """State that follows from the reports in the order in which they came, and from nothing else.
 
@@ -25,6 +34,7 @@ class Rule(ABC):
     paused:    trials that wait until the rule can compare them.
     resumable: trials that were paused and shall go on, the first one first; who starts one takes it out.
     dropped:   trials that are stopped without a report of their own; who tells of one takes it out.
+    exchanges: decided and not yet told of; who tells of one takes it out.
     """
 
     def __init__(self, mode: str, epochs: int) -> None:
@@ -34,6 +44,7 @@ class Rule(ABC):
         self.paused: set[int] = set()
         self.resumable: list[int] = []
         self.dropped: list[int] = []
+        self.exchanges: list[Exchange] = []
 
     @abstractmethod
     def _judge(self, number: int, epoch: int, merit: float) -> Verdict:
