@@ -46,6 +46,7 @@ class _Run:
     last_step: int = -1
     open: bool = True
     state: str = ""
+    best: dict[str, float] = field(default_factory=dict)  # what an earlier launch told: a metric is not written twice
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,8 @@ class Tracker:
             last = max((metric.step for metric in steps), default=-1)
             # told its state, and killed before its end was written: it has to be ended again
             state = "" if run.info.status == "RUNNING" else run.data.tags.get(STATE, "")
-            self._state.runs[run.data.tags[TRIAL]] = _Run(run.info.run_id, last, open=False, state=state)
+            best = {key: value for key, value in run.data.metrics.items() if key.startswith("best/")}
+            self._state.runs[run.data.tags[TRIAL]] = _Run(run.info.run_id, last, open=False, state=state, best=best)
         self._write_artifacts(artifacts)
 
     def _start_trial(self, trial_id: str, params: dict[str, object], tags: dict[str, str]) -> None:
@@ -250,7 +252,8 @@ class Tracker:
         from mlflow.entities import Metric, RunTag
 
         now = int(time.time() * 1000)
-        metrics = [Metric(f"best/{name(key)}", value, now, 0) for key, value in best.items()]
+        reached = {f"best/{name(key)}": value for key, value in best.items()}
+        metrics = [Metric(key, value, now, 0) for key, value in reached.items() if run.best.get(key) != value]
         tags = [RunTag(STATE, state), RunTag(REASON, reason or state)]
         self._client().log_batch(run.run_id, metrics=metrics, tags=tags)
         self._client().set_terminated(run.run_id, status=STATUS.get(state, "FAILED"))

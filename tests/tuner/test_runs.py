@@ -171,7 +171,7 @@ def test_interrupted_and_resumed(sweep_file: Path, tmp_path: Path, how: signal.S
     after = Journal.read(folder)
     for number, trial in before.trials.items():
         assert after.trials[number].point == trial.point
-        assert trial.reports.items() <= after.trials[number].reports.items() or trial.state == "running"
+        assert trial.reports.items() <= after.trials[number].reports.items() or not trial.ended
 
 
 def test_killed_and_resumed(sweep_file: Path, tmp_path: Path) -> None:

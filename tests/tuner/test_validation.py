@@ -86,5 +86,6 @@ def test_a_sweep_over_folds(sweep_file: Path, tmp_path: Path, workers: int) -> N
             own = [report[f"folds/{fold}/map_at_r"] for fold in range(3)]
             assert report["val/map_at_r"] == pytest.approx(sum(own) / 3)
             assert report["model/dim"] > 0 and report["time/embed_ms"] > 0
-        newest = Path(trial.checkpoints[max(trial.checkpoints)])
-        assert len(list(newest.glob("training.fold*.ckpt"))) == 3
+        best = trial.best("val/map_at_r", "max")
+        assert best is not None
+        assert len(list(Path(trial.checkpoints[best[0]]).glob("training.fold*.ckpt"))) == 3
