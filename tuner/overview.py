@@ -4,7 +4,7 @@ import math
 import time
 from pathlib import Path
 
-from tuner import budget
+from tuner import budget, front
 from tuner.board import Board
 from tuner.journal import BROKEN, traceback_file
 from tuner.results import Results
@@ -37,10 +37,13 @@ def ranking(results: Results, shown: int = SHOWN) -> list[str]:
     """The best trials as a table of fixed columns."""
     metric = results.sweep.objective.metric
     short = [".".join(key.split(",")[0].split(".")[-2:]) for key in results.sweep.space]
-    rows = [["rank", "trial", "state", "epochs", metric, "best epoch", *short, "why"]]
+    weighed = [*(one.metric for one in results.sweep.tradeoffs), "front"] if results.sweep.tradeoffs else []
+    rows = [["rank", "trial", "state", "epochs", metric, *weighed, "best epoch", *short, "why"]]
     for place, trial in enumerate(results.ranked[:shown], start=1):
         best = trial.best(metric, results.sweep.objective.mode)
-        value = ["-", "-"] if best is None else [results.told(trial), str(best[0])]
+        costs = [f"{value:.4g}" for value in front.tradeoffs(results.sweep, trial).values()]
+        costs += ["*" if trial.number in results.front else "-"] if weighed else []
+        value = ["-", *costs, "-"] if best is None else [results.told(trial), *costs, str(best[0])]
         point = [_shown(trial.point.get(key, "-")) for key in results.sweep.space]
         rows.append(
             [str(place), trial.id, trial.state, str(max(trial.reports, default=0)), *value, *point, trial.reason]

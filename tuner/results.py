@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tuner import lineage, space
+from tuner import front, lineage, space
 from tuner.journal import Journal, Trial
 from tuner.sweep import Sweep
 
@@ -32,12 +32,12 @@ class Results:
     def table(self) -> "pd.DataFrame":
         """One row a trial, best first: trial, state, reason, epochs, objective, best_epoch, the point, checkpoint.
 
-        With k folds also `folds/spread`, beside the objective.
+        With k folds also `folds/spread`, with trade-offs their values and `front`, beside the objective.
         """
         import pandas as pd
 
         rows = [self._row(trial) for trial in self.ranked]
-        told = [self.sweep.objective.metric, *self._spread_column, "best_epoch"]
+        told = [self.sweep.objective.metric, *self._spread_column, *self._tradeoff_columns, "best_epoch"]
         columns = ["trial", "state", "reason", "epochs", *told, *self.sweep.space, "train_s", "checkpoint"]
         return pd.DataFrame(rows, columns=columns)
 
@@ -46,6 +46,11 @@ class Results:
         """Trials by their best epoch, those without a value last."""
         sign = 1.0 if self.sweep.objective.mode == "max" else -1.0
         return sorted(self.trials, key=lambda trial: (-sign * self.value(trial, worst=-sign * math.inf), trial.number))
+
+    @cached_property
+    def front(self) -> set[int]:
+        """Numbers of the trials that no other beats in objective and trade-offs; empty without trade-offs."""
+        return front.front(self.sweep, self.trials)
 
     @property
     def best(self) -> Trial | None:
@@ -110,6 +115,10 @@ class Results:
     def _spread_column(self) -> list[str]:
         return [SPREAD] if self.sweep.validation.protocol == "kfold" else []
 
+    @property
+    def _tradeoff_columns(self) -> list[str]:
+        return [*(one.metric for one in self.sweep.tradeoffs), "front"] if self.sweep.tradeoffs else []
+
     def _row(self, trial: Trial) -> dict[str, object]:
         best = self._best_of(trial)
         return {
@@ -119,6 +128,8 @@ class Results:
             "epochs": max(trial.reports, default=0),
             self.sweep.objective.metric: math.nan if best is None else best[1],
             **{column: self.spread(trial) for column in self._spread_column},
+            **front.tradeoffs(self.sweep, trial),
+            "front": trial.number in self.front,
             "best_epoch": None if best is None else best[0],
             **(trial.point if best is None else trial.point_at(best[0])),
             "train_s": sum(report.get("time/epoch_s", 0.0) for report in trial.reports.values()),

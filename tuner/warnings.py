@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from trainables.composition import preset
 from tuner import study
 from tuner.scheduling import rungs
 from tuner.schema import Study
@@ -20,6 +21,7 @@ def warnings(sweep: Sweep, defaults: Point, trials: int, epochs: int) -> tuple[s
     space = sweep.searched
     return (
         *_of_presets(space, defaults),
+        *_of_ties(sweep, space, defaults),
         *_of_keys(sweep, space, trials),
         *_of_constraints(space),
         *_of_scheduler(sweep, trials, epochs),
@@ -37,6 +39,15 @@ def _of_presets(space: Space, defaults: Point) -> Iterator[str]:
     for constraint in space.constraints:
         if not constraint.holds(defaults):
             yield f"the presets (trial 0) break the constraint {constraint.text!r}"
+
+
+def _of_ties(sweep: Sweep, space: Space, defaults: Point) -> Iterator[str]:
+    """Tied paths have one value in every trial; the presets may have several."""
+    for key in space.searched:
+        values = {path: preset(path, sweep.fixed()) for path in paths(key)} if key in defaults else {}
+        if len(set(map(str, values.values()))) > 1:
+            told = ", ".join(f"{path}={value}" for path, value in values.items())
+            yield f"{told} are tied: trial 0 has {defaults[key]} for all, which is not the presets' training"
 
 
 def _of_keys(sweep: Sweep, space: Space, trials: int) -> Iterator[str]:
