@@ -10,14 +10,17 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from .fixed import STEP
 from .lanes import LANES, ones, ordered, reached, tallied, trailing_zeros
 
 Floats = NDArray[np.float64]
 Keys = NDArray[np.signedinteger[Any]]
 Notes = tuple[NDArray[np.int32], NDArray[np.int32]]
+Ints = NDArray[np.int16]
 
 # More comparisons too near to call in one row than this many times its scores: the kernel gives up.
 _ROOM = 4
+_UNIT = STEP * STEP
 
 
 @njit(nogil=True, cache=True)
@@ -25,11 +28,13 @@ def count_tile(
     keys: Keys,
     rows: NDArray[np.float32],
     columns: NDArray[np.float32],
+    fixed_rows: Ints,
+    fixed_columns: Ints,
     row_exact: Floats,
     column_exact: Floats,
     row_margin: Floats,
     column_margin: Floats,
-    float32_error: float,
+    errors: tuple[float, float],
     most: int,
 ) -> tuple[bool, NDArray[np.int32], NDArray[np.int32]]:
     """(True, (a, P), (Q, w)): for each threshold of a tile's rows and of its columns, how many exact scores reach it.
@@ -37,7 +42,8 @@ def count_tile(
     keys (a, w): the bits of the scores rows (a, D) @ columns (c, D).T, int16 for bfloat16, int32 for float32; w a
     multiple of LANES from c; -inf in what does not count and beyond c. They are overwritten. The thresholds
     row_exact (a, P) and column_exact (c, Q) rise, padded with +inf. A score, before its rounding to its type, is off
-    by at most the margin (a,) of its row and (c,) of its column; float32_error bounds a float32 product of two rows.
+    by at most the margin (a,) of its row and (c,) of its column. errors bound the product of two rows of `Fixed`, which
+    may be empty with an infinite error, and the float32 product.
     (False, no matter) where more than `most` comparisons are too near to call, or most of those of a row.
     """
     height, width = keys.shape
@@ -46,7 +52,7 @@ def count_tile(
     counts = np.zeros((height, reach), np.int32)
     column_counts = np.zeros((column_exact.shape[1], width), np.int32)
     notes = np.empty(_ROOM * width, np.int32), np.empty(_ROOM * width, np.int32)
-    products = np.empty(_ROOM * width, np.float32)
+    products = np.empty(_ROOM * width, np.float64)
     total = 0
     for i in range(height):
         begin = i * width
@@ -57,7 +63,16 @@ def count_tile(
         total += near
         if near < 0 or total > most:
             return False, counts, column_counts
-        _settle(i, near, notes, rows, columns, row_exact, column_exact, float32_error, products, counts, column_counts)
+        place = notes[0]
+        for n in range(near):
+            products[n] = _fixed_product(fixed_rows[i], fixed_columns[place[n]]) * _UNIT
+        near = _settle(i, near, notes, products, errors[0], row_exact, column_exact, counts, column_counts)
+        for n in range(near):
+            products[n] = _product(rows[i], columns[place[n]])
+        near = _settle(i, near, notes, products, errors[1], row_exact, column_exact, counts, column_counts)
+        for n in range(near):
+            products[n] = _exact_product(rows[i], columns[place[n]])
+        _settle(i, near, notes, products, -1.0, row_exact, column_exact, counts, column_counts)
     return True, counts, column_counts
 
 
@@ -123,32 +138,38 @@ def _settle(
     i: int,
     near: int,
     notes: Notes,
-    rows: NDArray[np.float32],
-    columns: NDArray[np.float32],
+    products: Floats,
+    error: float,
     row_exact: Floats,
     column_exact: Floats,
-    float32_error: float,
-    products: NDArray[np.float32],
     counts: NDArray[np.int32],
     column_counts: NDArray[np.int32],
-) -> None:
-    """Takes back what was counted and does not reach: by a float32 product, where that is too near by an exact one."""
+) -> int:
+    """Takes back what was counted and does not reach; the notes that the error leaves open go first; how many."""
     place, slot = notes
-    reach = row_exact.shape[1]
-    # Apart from the decisions: the processor can begin a product before the one before is done.
-    for n in range(near):
-        products[n] = _product(rows[i], columns[place[n]])
+    reach, left = row_exact.shape[1], 0
     for n in range(near):
         j, p = place[n], slot[n]
         exact = row_exact[i, p] if p < reach else column_exact[j, p - reach]
-        value = np.float64(products[n])
-        if abs(value - exact) <= float32_error:
-            value = _exact_product(rows[i], columns[j])
-        if value < exact:
-            if p < reach:
-                counts[i, p] -= 1
-            else:
-                column_counts[p - reach, j] -= 1
+        above = products[n] - exact
+        # Without a branch: half of all guesses would be wrong.
+        place[left], slot[left] = j, p
+        left += int(abs(above) <= error)
+        below = np.int32(above < min(-error, 0.0))
+        if p < reach:
+            counts[i, p] -= below
+        else:
+            column_counts[p - reach, j] -= below
+    return left
+
+
+# Of 32 bits, so that the compiler finds the instruction that multiplies and adds pairs; see `fixed.STEP`.
+@njit(nogil=True)
+def _fixed_product(row: Ints, column: Ints) -> np.int32:
+    total = np.int32(0)
+    for k in range(len(row)):
+        total = np.int32(total + np.int32(row[k]) * np.int32(column[k]))
+    return total
 
 
 # Any order of a sum is within the bound of a float32 product, and exact in float64: see `embeddings.unit_rows`.

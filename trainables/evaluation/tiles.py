@@ -13,6 +13,7 @@ from torch import Tensor
 
 from .coarse import Coarse, coarse_is_faithful, coarse_pays
 from .counting import counts_against, rounding_bound
+from .fixed import Fixed
 from .passes import count_passes
 from .precision import Shape
 from .search import Search, length
@@ -53,6 +54,7 @@ class Tiles:
         worth = search.query.device.type == "cpu" and len(shapes) >= FEW_TILES
         self.compiled = worth and kernel_there()
         self.coarse = Coarse(search.query, search.gallery) if worth and bfloat16_serves(shapes) else None
+        self.fixed = Fixed(search.query, search.gallery) if self.compiled and self.coarse else None
         self._tried = self._left_open = 0
 
     def count(self, mine: Tally, columns: slice, theirs: Tally | None = None) -> None:
@@ -76,8 +78,8 @@ class Tiles:
             return None
         scores = self.search.without_positives(self.coarse.scores(rows, columns), rows, columns)
         margins = self.coarse.margins(rows, columns)
-        count = count_compiled if self.compiled else count_passes
-        found = count(scores, self.search.query[rows], self.search.gallery[columns], exact, turned, *margins, NEAR)
+        tile = scores, self.search.query[rows], self.search.gallery[columns], exact, turned, *margins, NEAR
+        found = count_compiled(*tile, self.fixed.part(rows, columns)) if self.fixed else count_passes(*tile)
         # Threads may lose a step of these numbers, which decide about speed alone.
         self._tried += 1
         self._left_open += found is None
@@ -105,17 +107,19 @@ def count_compiled(
     margins: Tensor,
     turned_margins: Tensor,
     near: float,
+    fixed: tuple[Tensor, Tensor, float] | None = None,
 ) -> Counts | None:
-    """As `passes.count_passes`; the scores, bfloat16 or float32, are overwritten."""
+    """As `passes.count_passes`; the scores, bfloat16 or float32, are overwritten. fixed: from `Fixed.part`."""
     from . import kernel, lanes
 
+    first, second, error = fixed or (rows[:, :0].to(torch.int16), columns[:, :0].to(torch.int16), torch.inf)
     missing = -scores.shape[1] % lanes.LANES
     if missing:
         scores = torch.nn.functional.pad(scores, (0, missing), value=-torch.inf)
     keys = scores.view(torch.int16 if scores.dtype == torch.bfloat16 else torch.int32)
     done, counts, turned_counts = kernel.count_tile(
-        *(part.numpy() for part in (keys, rows, columns, exact, turned, margins, turned_margins)),
-        rounding_bound(rows.shape[1]),
+        *(part.numpy() for part in (keys, rows, columns, first, second, exact, turned, margins, turned_margins)),
+        (error, rounding_bound(rows.shape[1])),
         int(near * scores.numel()),
     )
     if not done:

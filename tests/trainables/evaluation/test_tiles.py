@@ -9,6 +9,7 @@ from trainables.evaluation import coarse, per_query_metrics, tiles
 from trainables.evaluation.coarse import Coarse
 from trainables.evaluation.counting import counts_against, rounding_bound
 from trainables.evaluation.embeddings import unit_rows
+from trainables.evaluation.fixed import STEP, Fixed
 from trainables.evaluation.passes import count_passes
 from trainables.evaluation.tiles import count_compiled
 
@@ -40,7 +41,7 @@ def one_by_one(exact, thresholds, counting):
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (5, 64), (33, 70), (64, 300)])
-@pytest.mark.parametrize("way", ["kernel in bfloat16", "kernel in float32", "passes in bfloat16"])
+@pytest.mark.parametrize("way", ["kernel in bfloat16", "kernel in float32", "kernel fixed", "passes in bfloat16"])
 def test_counts_are_those_of_every_comparison(way, height, width):
     rows, columns = some_rows(height, 24, 1), some_rows(width, 24, 2)
     columns[: min(height, width)] = rows[:width]
@@ -55,7 +56,8 @@ def test_counts_are_those_of_every_comparison(way, height, width):
         scores = rows @ columns.T
         margins = [torch.full((len(part),), rounding_bound(24), dtype=torch.float64) for part in (rows, columns)]
     scores[~torch.from_numpy(counting)] = -torch.inf
-    found = WAYS[way.split()[0]](scores, rows, columns, thresholds, turned, *margins, 100.0)
+    fixed = [Fixed(rows, columns).part(slice(None), slice(None))] if way == "kernel fixed" else []
+    found = WAYS[way.split()[0]](scores, rows, columns, thresholds, turned, *margins, 100.0, *fixed)
     np.testing.assert_array_equal(found[0].numpy(), one_by_one(exact, thresholds, counting))
     np.testing.assert_array_equal(found[1].numpy(), one_by_one(exact.T, turned, counting.T))
 
@@ -96,6 +98,19 @@ def test_bfloat16_products_are_within_their_margins(dim):
     scores = product.scores(slice(None), slice(None))
     assert (scores >= (exact - mine[:, None]).bfloat16()).all()
     assert (scores <= (exact + mine[:, None]).bfloat16()).all()
+
+
+@pytest.mark.parametrize("dim", [1, 3, 512])
+def test_fixed_point_products_are_within_their_error(dim):
+    rows, columns = some_rows(90, dim, 1), some_rows(70, dim, 2)
+    columns[0] = 0
+    columns[1] = rows[0] = -torch.eye(dim)[0]
+    first, second, error = Fixed(rows, columns).part(slice(None), slice(2, None))
+    assert first.dtype == second.dtype == torch.int16
+    products = first.double() @ second.double().T
+    assert products.abs().max() < 2**31
+    assert ((products * STEP**2 - rows.double() @ columns[2:].double().T).abs() <= error).all()
+    assert error < 2.5 * STEP * max(1, dim**0.5)
 
 
 def test_rounding_twice_is_seen(monkeypatch):
