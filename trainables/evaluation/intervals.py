@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from trainables.errors import UserError
@@ -58,7 +59,7 @@ def drawn_means(table: NDArray[np.float64], rounds: int, seed: int) -> NDArray[n
         size = min(together, rounds - start)
         drawn = random.integers(count, size=(size, count), dtype=np.int32)
         for number, row in enumerate(drawn):
-            times[number] = np.bincount(row, minlength=count)
+            times[number] = torch.bincount(torch.from_numpy(row), minlength=count)
         sums.append(times[:size] @ summed)
     total = np.concatenate(sums)
     if not partly:

@@ -1,7 +1,7 @@
 """A tile of scores, counted in its rows and in its columns by the fastest of the ways that this machine has.
 
-All give the same counts. The product: bfloat16 first where it is fast, float32 where that leaves too much open. The
-count: the compiled kernel, or without numba torch and numpy.
+All give the same counts. The product: bfloat16 first where it is fast and the kernel counts, float32 where that leaves
+too much open. The count: the compiled kernel, or without numba torch and numpy.
 """
 
 import threading
@@ -14,7 +14,6 @@ from torch import Tensor
 from .coarse import Coarse, coarse_is_faithful, coarse_pays
 from .counting import counts_against, rounding_bound
 from .fixed import Fixed
-from .passes import count_passes
 from .precision import Shape
 from .search import Search, length
 
@@ -24,7 +23,6 @@ FEW_TILES = 128
 NEAR = 1 / 12
 # Thresholds a row: above, sorting the scores is cheaper than passing over them for each.
 WIDEST = 256
-WIDEST_PASSES = 16
 # Tiles that bfloat16 left open, at least and of those tried: then it is not tried any more.
 _LEFT_OPEN, _SHARE = 4, 1 / 3
 
@@ -53,8 +51,10 @@ class Tiles:
         self.search = search
         worth = search.query.device.type == "cpu" and len(shapes) >= FEW_TILES
         self.compiled = worth and kernel_there()
-        self.coarse = Coarse(search.query, search.gallery) if worth and bfloat16_serves(shapes) else None
-        self.fixed = Fixed(search.query, search.gallery) if self.compiled and self.coarse else None
+        # torch's own passes over a bfloat16 tile cost what its product saves
+        coarse = self.compiled and bfloat16_serves(shapes)
+        self.coarse = Coarse(search.query, search.gallery) if coarse else None
+        self.fixed = Fixed(search.query, search.gallery) if coarse else None
         self._tried = self._left_open = 0
 
     def count(self, mine: Tally, columns: slice, theirs: Tally | None = None) -> None:
@@ -71,15 +71,14 @@ class Tiles:
 
     def _coarsely(self, rows: slice, columns: slice, exact: Tensor, turned: Tensor) -> Counts | None:
         """None where bfloat16 leaves too much open."""
-        widest = max(exact.shape[1], turned.shape[1])
-        if self.coarse is None or widest > (WIDEST if self.compiled else WIDEST_PASSES):
+        if self.coarse is None or self.fixed is None or max(exact.shape[1], turned.shape[1]) > WIDEST:
             return None
         if self._left_open >= max(_LEFT_OPEN, _SHARE * self._tried):
             return None
         scores = self.search.without_positives(self.coarse.scores(rows, columns), rows, columns)
         margins = self.coarse.margins(rows, columns)
         tile = scores, self.search.query[rows], self.search.gallery[columns], exact, turned, *margins, NEAR
-        found = count_compiled(*tile, self.fixed.part(rows, columns)) if self.fixed else count_passes(*tile)
+        found = count_compiled(*tile, self.fixed.part(rows, columns))
         # Threads may lose a step of these numbers, which decide about speed alone.
         self._tried += 1
         self._left_open += found is None
@@ -109,7 +108,13 @@ def count_compiled(
     near: float,
     fixed: tuple[Tensor, Tensor, float] | None = None,
 ) -> Counts | None:
-    """As `passes.count_passes`; the scores, bfloat16 or float32, are overwritten. fixed: from `Fixed.part`."""
+    """(a, P), (c, Q) int32: for each threshold of the rows and of the columns, how many exact scores reach it.
+
+    scores (a, c) = rows (a, D) @ columns (c, D).T in bfloat16 or float32, -inf in what does not count; overwritten.
+    exact (a, P) and turned (c, Q) float64 thresholds, rising, padded with +inf. A score, before its rounding to
+    bfloat16, is off by at most the margin (a,) of its row and (c,) of its column. fixed: from `Fixed.part`. None where
+    more than the share `near` is too near to call.
+    """
     from . import kernel, lanes
 
     first, second, error = fixed or (rows[:, :0].to(torch.int16), columns[:, :0].to(torch.int16), torch.inf)

@@ -13,7 +13,7 @@ from trainables.evaluation import counting, per_query_metrics, positive_ranks, r
 from trainables.evaluation.embeddings import unit_rows
 
 
-@pytest.fixture(autouse=True, params=["torch", "kernel", "kernel-bfloat16", "passes-bfloat16"])
+@pytest.fixture(autouse=True, params=["torch", "kernel", "kernel-bfloat16"])
 def way(request, monkeypatch):
     """Every test with every way of counting, whatever is worth it at its size and on this machine."""
     compiled, coarse = "kernel" in request.param, "bfloat16" in request.param

@@ -1,4 +1,4 @@
-"""A tile counted by the kernel, by passes, from bfloat16 and from float32: against comparisons one by one."""
+"""A tile counted by the kernel from bfloat16, fixed point and float32: against comparisons one by one."""
 
 import numpy as np
 import pytest
@@ -10,10 +10,7 @@ from trainables.evaluation.coarse import Coarse
 from trainables.evaluation.counting import counts_against, rounding_bound
 from trainables.evaluation.embeddings import unit_rows
 from trainables.evaluation.fixed import STEP, Fixed
-from trainables.evaluation.passes import count_passes
 from trainables.evaluation.tiles import count_compiled
-
-WAYS = {"kernel": count_compiled, "passes": count_passes}
 
 
 def some_rows(count, dim, seed):
@@ -41,7 +38,7 @@ def one_by_one(exact, thresholds, counting):
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (5, 64), (33, 70), (64, 300)])
-@pytest.mark.parametrize("way", ["kernel in bfloat16", "kernel in float32", "kernel fixed", "passes in bfloat16"])
+@pytest.mark.parametrize("way", ["bfloat16", "float32", "fixed"])
 def test_counts_are_those_of_every_comparison(way, height, width):
     rows, columns = some_rows(height, 24, 1), some_rows(width, 24, 2)
     columns[: min(height, width)] = rows[:width]
@@ -52,24 +49,23 @@ def test_counts_are_those_of_every_comparison(way, height, width):
     product = Coarse(rows, columns)
     margins = product.margins(slice(None), slice(None))
     scores = product.scores(slice(None), slice(None))
-    if way == "kernel in float32":
+    if way == "float32":
         scores = rows @ columns.T
         margins = [torch.full((len(part),), rounding_bound(24), dtype=torch.float64) for part in (rows, columns)]
     scores[~torch.from_numpy(counting)] = -torch.inf
-    fixed = [Fixed(rows, columns).part(slice(None), slice(None))] if way == "kernel fixed" else []
-    found = WAYS[way.split()[0]](scores, rows, columns, thresholds, turned, *margins, 100.0, *fixed)
+    fixed = [Fixed(rows, columns).part(slice(None), slice(None))] if way == "fixed" else []
+    found = count_compiled(scores, rows, columns, thresholds, turned, *margins, 100.0, *fixed)
     np.testing.assert_array_equal(found[0].numpy(), one_by_one(exact, thresholds, counting))
     np.testing.assert_array_equal(found[1].numpy(), one_by_one(exact.T, turned, counting.T))
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_what_is_too_near_to_call_is_left(way):
+def test_what_is_too_near_to_call_is_left():
     rows = torch.ones(40, 16) / 4
     product = Coarse(rows, rows)
     scores, margins = product.scores(slice(None), slice(None)), product.margins(slice(None), slice(None))
     thresholds = torch.ones(40, 2, dtype=torch.float64)
-    assert WAYS[way](scores.clone(), rows, rows, thresholds, thresholds, *margins, 0.5) is None
-    found = WAYS[way](scores, rows, rows, thresholds, thresholds, *margins, 100.0)
+    assert count_compiled(scores.clone(), rows, rows, thresholds, thresholds, *margins, 0.5) is None
+    found = count_compiled(scores, rows, rows, thresholds, thresholds, *margins, 100.0)
     assert all((counts == 40).all() for counts in found)
 
 
@@ -77,11 +73,9 @@ def test_more_rows_than_a_byte_or_a_16_bit_number_counts():
     rows, columns = some_rows(40_000, 2, 1), some_rows(64, 2, 2)
     exact = torch.full((len(columns), 1), -2.0, dtype=torch.float64)
     product = Coarse(rows, columns)
-    for way in WAYS.values():
-        scores = product.scores(slice(None), slice(None))
-        margins = product.margins(slice(None), slice(None))
-        found = way(scores, rows, columns, exact.new_empty((len(rows), 0)), exact, *margins, 1.0)
-        assert (found[1] == 40_000).all()
+    scores, margins = product.scores(slice(None), slice(None)), product.margins(slice(None), slice(None))
+    found = count_compiled(scores, rows, columns, exact.new_empty((len(rows), 0)), exact, *margins, 1.0)
+    assert (found[1] == 40_000).all()
 
 
 @pytest.mark.parametrize("dim", [3, 64, 512])
