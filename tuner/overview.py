@@ -44,7 +44,7 @@ def ranking(results: Results, shown: int = SHOWN) -> list[str]:
         costs = [f"{value:.4g}" for value in front.tradeoffs(results.sweep, trial).values()]
         costs += ["*" if trial.number in results.front else "-"] if weighed else []
         value = ["-", *costs, "-"] if best is None else [results.told(trial), *costs, str(best[0])]
-        point = [_shown(trial.point.get(key, "-")) for key in results.sweep.space]
+        point = [_shown(results.point(trial).get(key, "-")) for key in results.sweep.space]
         rows.append(
             [str(place), trial.id, trial.state, str(max(trial.reports, default=0)), *value, *point, trial.reason]
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tuner import front, lineage, space
 from tuner.journal import Journal, Trial
+from tuner.space import Point
 from tuner.sweep import Sweep
 
 if TYPE_CHECKING:
@@ -61,6 +62,11 @@ class Results:
         """The objective at the trial's best epoch."""
         best = self._best_of(trial)
         return worst if best is None else best[1]
+
+    def point(self, trial: Trial) -> Point:
+        """With which the best epoch was trained: population based training changes it on the way."""
+        best = self._best_of(trial)
+        return trial.point if best is None else trial.point_at(best[0])
 
     def spread(self, trial: Trial) -> float:
         """The sample standard deviation of the objective over the folds, at the trial's best epoch; NaN without."""
@@ -131,7 +137,7 @@ class Results:
             **front.tradeoffs(self.sweep, trial),
             "front": trial.number in self.front,
             "best_epoch": None if best is None else best[0],
-            **(trial.point if best is None else trial.point_at(best[0])),
+            **self.point(trial),
             "train_s": sum(report.get("time/epoch_s", 0.0) for report in trial.reports.values()),
             "checkpoint": None if best is None else trial.checkpoints.get(best[0]),
         }

@@ -44,6 +44,13 @@ def found(path: str, settings: Sequence[str]) -> Results:
     return Results(ran, tuple(journal.trials.values()))
 
 
+def _of_points(results: Results) -> Results:
+    """UserError for population based training: a trial's value is there that of a schedule, not of a point."""
+    if results.sweep.scheduler.name == "pbt":
+        raise UserError("scheduler.name='pbt': a value is that of a schedule, not of a point; `results` has the trials")
+    return results
+
+
 def _results(arguments: argparse.Namespace) -> int:
     results = found(arguments.sweep, arguments.settings)
     _write(arguments.csv, results.write)
@@ -68,7 +75,7 @@ def _analysis(arguments: argparse.Namespace) -> int:
     from tuner.analysis.noise import noise
     from tuner.analysis.report import lines, report
 
-    results = found(arguments.sweep, arguments.settings)
+    results = _of_points(found(arguments.sweep, arguments.settings))
     known = report(results, noise(results, arguments.seeds), _composed(results).experience.max_iter)
     _write(arguments.json, lambda path: path.write_text(json.dumps(known.record(), indent=2) + "\n"))
     print("\n".join(lines(known, results)))
@@ -85,7 +92,7 @@ def _audit(arguments: argparse.Namespace) -> int:
 
     if arguments.trials < 1:
         raise UserError(f"--trials {arguments.trials}: at least 1")
-    results = found(arguments.sweep, arguments.settings)
+    results = _of_points(found(arguments.sweep, arguments.settings))
     if Standing.of(results.sweep.folder).running:
         raise UserError(f"sweep {results.sweep.name!r} is running: audit it when it has ended")
     told = noise(results, arguments.seeds)

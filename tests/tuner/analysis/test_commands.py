@@ -102,3 +102,17 @@ def test_an_audit_of_a_sweep_that_runs_is_refused(
     journal.close()
     assert code == 2 and "is running" in err
     assert told(capsys, "audit", str(sweep_file), "--trials", "0")[0] == 2
+
+
+def test_schedules_are_not_analysed_as_points(
+    ran: Sweep, sweep_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "population"
+    journal = Journal(folder)
+    journal.open()
+    pbt = ran.model_copy(update={"scheduler": ran.scheduler.model_copy(update={"name": "pbt"})})
+    journal.write("sweep", trials=12, epochs=4, launch="x", sweep=pbt.model_dump(mode="json"))
+    journal.close()
+    for command in ("analysis", "audit"):
+        code, _, err = told(capsys, command, str(folder))
+        assert code == 2 and "a value is that of a schedule" in err and err.count("\n") == 1
