@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from tuner.search import suggest
 
 from trainables.errors import UserError
 from tuner import study
+from tuner.sampling import suggest
 from tuner.space import Point
 from tuner.sweep import Sweep
 
@@ -35,12 +35,12 @@ def test_every_arm_has_the_same_points(sweep: Sweep) -> None:
 
     def draw(index: int) -> Point:
         asked.append(index)
-        return suggest(part, index + 1, {})
+        return suggest(part, index + 1, {}).point
 
     points = [study.point(made, number, draw) for number in range(1, 25)]
     assert all(made.searched.allows(point) and point["rho"] == 3 for point in points)
     # the slow way: draw, keep what the arm with the constraint allows, pair with each arm
-    drawn = [suggest(part, index + 1, {}) for index in range(20)]
+    drawn = [suggest(part, index + 1, {}).point for index in range(20)]
     kept = [one for one in drawn if float(one["lr"]) < 0.5 or float(one["loss.SupAP.tau"]) > 0.05]
     assert len(kept) < len(drawn)
     for number, point in enumerate(points, start=1):
