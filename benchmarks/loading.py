@@ -25,8 +25,8 @@ import trainables
 from benchmarks.harness import Row, in_turn, median, ratio, table
 from trainables.allocator import keep_freed_memory
 from trainables.data import FileImages, LabelledImages, build_transform, read_image, short_side
-from trainables.data.cache import CachedImages
 from trainables.data.cache_build import build
+from trainables.data.cached_images import CachedImages
 from trainables.data.loading import BatchedImages
 from trainables.errors import UserError
 

@@ -10,18 +10,16 @@ file's: an approximation, unless the recipe resizes before it crops.
 
 import hashlib
 import json
-import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 
 from trainables.data import geometry
+from trainables.data.cache_build import build
+from trainables.data.cached_images import FORMAT, CachedImages, CacheUnusable
 from trainables.data.datasets import Progress, RetrievalDataset, data_root, image_sets
 from trainables.data.files import FileImages
 from trainables.data.sealing import listing_files
@@ -29,62 +27,8 @@ from trainables.data.splits import LabelledImages, RetrievalSplit
 from trainables.data.transforms import BatchTransform
 from trainables.errors import UserError
 
-PIXELS, INDEX, META = "pixels.u8", "index.npy", "meta.json"
-FORMAT = 1  # raised with every change of what the build makes
-SAMPLED = 32  # pictures whose checksum is looked at when a cache is opened
-ROW = np.dtype([("offset", np.int64), ("height", np.int32), ("width", np.int32), ("checksum", np.uint32)])
 BILINEAR = ("bilinear", InterpolationMode.BILINEAR, 2)  # as torchvision lets it be written
 _keys: dict[tuple[str, int, bytes], str] = {}  # what this process has found: it looks at half a million files once
-
-
-class CacheUnusable(Exception):
-    """There is no cache in a folder, or not the one that was written."""
-
-
-class CachedImages:
-    """row -> a copy of its pixels, (3, H, W) uint8. Travels to other processes as its folder.
-
-    CacheUnusable where a file is missing or cut short, the index is another, or a picture of a sample is.
-    """
-
-    in_memory = False  # shaping a photograph takes long enough to be worth a process
-
-    def __init__(self, folder: Path, sampled: int = SAMPLED) -> None:
-        self.folder = folder
-        try:
-            meta = json.loads((folder / META).read_text())
-            self._index: np.ndarray = np.load(folder / INDEX)
-            self._pixels: np.ndarray = np.memmap(folder / PIXELS, mode="r", dtype=np.uint8)
-        except (OSError, ValueError, EOFError) as error:
-            raise CacheUnusable(f"{folder}: {error}") from None
-        self.size = len(self._pixels)  # bytes
-        written = {"format": FORMAT, "bytes": self.size, "index": hashlib.sha256(self._index.tobytes()).hexdigest()}
-        if meta != written:
-            raise CacheUnusable(f"{folder}: its files are not those that were written")
-        self.check(np.unique(np.linspace(0, len(self) - 1, sampled).astype(np.int64)))
-
-    def __len__(self) -> int:
-        return len(self._index)
-
-    def __getitem__(self, row: int) -> Tensor:
-        # the copy is writable memory of this process, the map is neither
-        return torch.from_numpy(np.array(self._mapped(row))).permute(2, 0, 1)
-
-    def check(self, rows: Iterable[int]) -> None:
-        """CacheUnusable where one of these pictures is not what was written."""
-        for row in rows:
-            if zlib.crc32(self._mapped(row).data) != self._index["checksum"][row]:
-                raise CacheUnusable(f"{self.folder}: picture {row} is damaged")
-
-    def _mapped(self, row: int) -> np.ndarray:
-        offset, height, width, _ = self._index[row].item()
-        return self._pixels[offset : offset + 3 * height * width].reshape(height, width, 3)
-
-    def __getstate__(self) -> dict[str, Path]:
-        return {"folder": self.folder}
-
-    def __setstate__(self, state: dict[str, Path]) -> None:
-        self.__init__(state["folder"])  # type: ignore[misc]
 
 
 class Cached:
@@ -146,8 +90,6 @@ class Cached:
         try:
             return CachedImages(folder), rows
         except CacheUnusable:
-            from trainables.data.cache_build import build
-
             build(folder, files, rows, self._side, progress or (lambda what, done, total: None))
             return CachedImages(folder), rows
 

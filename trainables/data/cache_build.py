@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 from torchvision.transforms.v2 import functional
 
-from trainables.data.cache import FORMAT, INDEX, META, PIXELS, ROW, CachedImages, CacheUnusable
+from trainables.data.cached_images import FORMAT, INDEX, META, PIXELS, ROW, CachedImages, CacheUnusable
 from trainables.data.datasets import Progress
 from trainables.data.files import FileImages, read_image
 from trainables.data.loading import cores

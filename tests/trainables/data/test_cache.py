@@ -17,7 +17,7 @@ from tests.trainables.data.test_training_on_files import overrides
 from trainables import Training, compose
 from trainables.building import build_dataset
 from trainables.data import BadImage, Cached, FileImages, build_transform, cache_build, eval_batches, summary
-from trainables.data.cache import INDEX, META, PIXELS, CachedImages, CacheUnusable
+from trainables.data.cached_images import INDEX, META, PIXELS, CachedImages, CacheUnusable
 from trainables.errors import UserError
 
 
