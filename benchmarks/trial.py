@@ -96,7 +96,8 @@ def _on_an_actor(experiment: Experiment, rounds: int) -> list[Row]:
 
     from trainables.trainable import RetrievalTrainable
 
-    trial = {"experiment": experiment.model_dump_json(), "resume_from": None, "workers": 1, "refused": None}
+    settled = {"resume_from": None, "scheduled": False, "workers": 1, "refused": None}
+    trial = {"experiment": experiment.model_dump_json(), **settled}
     waits = []
     with _ray() as actors:
         actor = actors.remote(RetrievalTrainable).remote({**trial, "number": 0})
