@@ -2,7 +2,11 @@
 
 import math
 import multiprocessing
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -225,3 +229,27 @@ def test_without_numba_the_plain_form_serves(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(compiled.importlib, "import_module", missing)
     assert compiled._load.__wrapped__() is None
+
+
+OF_A_PROCESS = """
+import hashlib, torch
+from trainables.losses import ROADMAP, SmoothAP, SupAP
+generator = torch.Generator().manual_seed(0)
+rows = torch.nn.functional.normalize(torch.randn(128, 64, generator=generator))
+for loss in (SupAP(), SmoothAP(), ROADMAP()):
+    leaf = rows.clone().requires_grad_()
+    loss(leaf, torch.arange(128) // 4).backward()
+    print(hashlib.sha256(leaf.grad.numpy().tobytes()).hexdigest())
+"""
+
+
+@pytest.mark.slow
+def test_the_process_that_compiles_and_the_one_that_loads_agree(tmp_path: Path) -> None:
+    """A first trial on a machine has the bits of all later ones."""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "compiled")}
+    found = []
+    for _ in range(2):
+        command = [sys.executable, "-c", OF_A_PROCESS]
+        found.append(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
+        assert list((tmp_path / "compiled").rglob("*.nbc"))
+    assert found[0] == found[1] and found[0].count("\n") == 3
