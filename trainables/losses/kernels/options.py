@@ -9,9 +9,11 @@ Floats = NDArray[np.float32]
 Whole = NDArray[np.int64]
 
 INNER: dict[str, Any] = {"error_model": "numpy", "no_cpython_wrapper": True, "forceinline": True}
-"""Of what other compiled code calls. A check for a division by zero would keep a loop from being vectorised. A call that
-is not inlined finds, in the process that compiles, the callee's own code, and in one that loads from the disk the
-caller's copy of it: two orders of one sum."""
+"""Of what other compiled code calls. A check for a division by zero would keep a loop from being vectorised.
+
+A call that is not inlined finds, in the process that compiles, the callee's own code, and in one that loads from the
+disk the caller's copy of it: two orders of one sum.
+"""
 ENTRY: dict[str, Any] = {"error_model": "numpy", "nogil": True, "cache": True}
 """Of what Python calls; it is kept on disk together with all it calls."""
 SUMS = {"reassoc", "contract", "nsz"}
