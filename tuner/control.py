@@ -38,9 +38,7 @@ class Control:
     def __init__(self, desk: Desk, interruption: Interruption) -> None:
         self._desk, self._interruption = desk, interruption
         self.state = self.reason = ""  # how the launch ends, once that is known
-        self._live: set[int] = (
-            set()
-        )  # trials that are in Ray's hands and have not ended: they have a worker or wait for one
+        self._live: set[int] = set()  # in Ray's hands, not ended: they have a worker or wait for one
         self._running: set[int] = set()
         self._awaited: set[int] = set()
         self._looked = self._signed = 0.0

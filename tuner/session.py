@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING
 
 from trainables.console import Bars
 from trainables.errors import UserError
-from tuner import budget, cluster, probe, scheduling
+from tuner import budget, cluster, presets, probe, scheduling
 from tuner.amendments import extended
 from tuner.board import Board
 from tuner.control import ALIKE, alike
@@ -135,6 +135,8 @@ def _check_worth(journal: Journal, sweep: Sweep) -> None:
 def _changed(journal: Journal, sweep: Sweep) -> str:
     """The first key in which the journal's sweep differs where it must not; "" where there is none."""
     before, now = dict(journal.header["sweep"]), sweep.model_dump(mode="json")
+    # the journal has the points as they were planned: with the presets' values where the file leaves a key out
+    now["search"]["points"] = list(presets.whole_points(sweep))
     # any number of workers goes on from a checkpoint of any other
     before["resources"] = {**before["resources"], "workers": now["resources"]["workers"]}
     if "trials" in journal.extension and now["search"]["trials"] == journal.extension["trials"]:

@@ -150,3 +150,13 @@ def test_every_bad_end_is_said_with_its_reason(sweep: Sweep) -> None:
         "trial 0002 infeasible: diverged",
         "trial 0003 lost: its worker was lost",
     ]
+
+
+def test_a_sweep_whose_points_leave_keys_out_is_the_same_sweep(sweep_file: Path) -> None:
+    """The journal has them whole; the file does not."""
+    partial = load_sweep(sweep_file, ["search.points=[{loss.SupAP.tau: 0.05}]"])
+    launched(make_plan(partial).sweep).close()
+    check_folder(partial, resume=True, fresh=False)
+    other = load_sweep(sweep_file, ["search.points=[{loss.SupAP.tau: 0.06}]"])
+    with pytest.raises(UserError, match="has another search"):
+        check_folder(other, resume=True, fresh=False)
