@@ -10,7 +10,7 @@ from tests.conftest import write_emoji
 from tests.tuner.test_runs import assert_whole, finish, left_behind, reports, start, wait_for
 from tuner.journal import Journal, Trial
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.usefixtures("made_store")]
 HYPERBAND = ["--set", "scheduler={name: hyperband, grace: 1, reduction: 2}", "--set",
              "search={sampler: random, trials: 7, seed: 1}"]  # fmt: skip
 

@@ -18,7 +18,7 @@ from tuner.lineage import lineage
 from tuner.results import Results
 from tuner.sweep import load_sweep
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.usefixtures("made_store")]
 PBT = [
     "scheduler={name: pbt, interval: 1, quantile: 0.5, resample: 0.1}",
     "search={sampler: random, trials: 4, seed: 3}",
