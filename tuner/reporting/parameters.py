@@ -28,7 +28,7 @@ def parallel(results: "Results") -> Figure:
     )
     near = alt.selection_point(fields=["trial"], on="pointerover", nearest=True, empty=False, clear="pointerout")
     # a label's second line: the ends of its range
-    ends = alt.Axis(labelExpr="split(datum.label, '\\n')", labelAngle=0, labelLimit=130, grid=True)
+    ends = alt.Axis(labelExpr="split(datum.label, '\\n')", labelAngle=-30, labelLimit=150, grid=True)
     x = alt.X("key:N", sort=names, title=None, axis=ends)
     lines = (
         chart(rows)
@@ -162,7 +162,8 @@ def _axis(results: "Results", found: "Report", number: int, key: str) -> Figure:
     )
     count = sum(row["value"] is None for row in rows)
     said = said or "The best trials do not crowd at an end of the range"
-    said += f". {count} trials without a value at the bottom." if count else "."
+    without_value = "a trial" if count == 1 else f"{count} trials"
+    said += f". At the bottom: {without_value} without a value." if count else "."
     return Figure(f"axis-{number}", text.short(key), said, alt.layer(marks, bottom))
 
 
