@@ -1,8 +1,8 @@
 """What a user writes as --address -> the dashboard of that cluster.
 
-    127.0.0.1:8265, http://10.0.0.4:8265      the dashboard itself, such as the near end of a tunnel
-    10.0.0.4:6379                             the head's GCS, as `ray start --head` prints it
-    ray://10.0.0.4:10001                      Ray Client's port
+127.0.0.1:8265, http://10.0.0.4:8265      the dashboard itself, such as the near end of a tunnel
+10.0.0.4:6379                             the head's GCS, as `ray start --head` prints it
+ray://10.0.0.4:10001                      Ray Client's port
 """
 
 import os
@@ -51,7 +51,9 @@ def check_answers(named: str, host: str, port: int) -> None:
     try:
         socket.create_connection((host, port), timeout=SECONDS_TO_ANSWER).close()
     except TimeoutError:
-        raise UserError(f"{named}: no answer within {SECONDS_TO_ANSWER:g} s; is it up, is a firewall between?") from None
+        raise UserError(
+            f"{named}: no answer within {SECONDS_TO_ANSWER:g} s; is it up, is a firewall between?"
+        ) from None
     except OSError as error:
         raise UserError(f"{named}: nothing answers there ({error.strerror or error})") from None
 
@@ -85,7 +87,9 @@ def _answers_as_ray(url: str) -> bool:
 
 def _told_by_ray(written: str, scheme: str, host: str, port: int) -> str:
     """What Ray finds behind a GCS or Ray Client port; "" where it finds nothing in time."""
-    environment = {key: value for key, value in os.environ.items() if key not in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")}
+    environment = {
+        key: value for key, value in os.environ.items() if key not in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")
+    }
     if Token.found() is not None:
         environment.setdefault("RAY_AUTH_MODE", "token")
     try:

@@ -14,14 +14,11 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from trainables.errors import UserError, first_line
 from tuner.places import SHIPPED
 from tuner.remote.dashboard import Dashboard
-
-if TYPE_CHECKING:
-    from ray.job_submission import JobSubmissionClient
 
 COMMAND, SWEEP = "roadmap-tune", "sweep"  # keys of a job's metadata
 SECONDS_TO_COME_BACK = 60.0  # a connection that is lost for longer is given up
@@ -43,7 +40,7 @@ class Jobs:
         from ray.job_submission import JobSubmissionClient
 
         with _without("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):  # they overrule what one is asked to connect to
-            self._client: JobSubmissionClient = JobSubmissionClient(dashboard.url, headers=dashboard.headers)
+            self._client = JobSubmissionClient(dashboard.url, headers=dashboard.headers)
         logging.getLogger("ray.dashboard.modules.dashboard_sdk").setLevel(logging.ERROR)
         logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.ERROR)
 
