@@ -98,7 +98,8 @@ def _launch(jobs: Jobs, place: Place, name: str, words: list[str], arguments: ar
         return _detached(name, place, arguments.sweep, code=1)
     code = jobs.code(job)
     if code != 2:  # it says itself what was wrong, and nothing has happened
-        print(f"from here: {_commands(place, arguments.sweep, 'results', 'resume', 'ui')}", file=sys.stderr)
+        next_ones = ("results", "ui") if code == 0 else ("logs", "results", "resume")
+        print(f"from here: {_commands(place, arguments.sweep, *next_ones)}", file=sys.stderr)
     return code
 
 

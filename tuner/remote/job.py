@@ -36,13 +36,12 @@ class Jobs:
     """The jobs of one cluster."""
 
     def __init__(self, dashboard: Dashboard) -> None:
-        logging.getLogger("ray").setLevel(logging.ERROR)
         from ray.job_submission import JobSubmissionClient
 
+        for logger in ("ray", "ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk"):
+            logging.getLogger(logger).setLevel(logging.ERROR)
         with _without("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):  # they overrule what one is asked to connect to
             self._client = JobSubmissionClient(dashboard.url, headers=dashboard.headers)
-        logging.getLogger("ray.dashboard.modules.dashboard_sdk").setLevel(logging.ERROR)
-        logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.ERROR)
 
     def submit(self, words: Sequence[str], folder: Path, sweep: str) -> str:
         """Starts `python -m tuner WORDS` on the head, in the folder as shipped; the job's name."""
