@@ -121,4 +121,4 @@ def ui_brings_mlflow_to_the_laptop(hosts: Hosts, files: Path) -> None:
     [process] = [one for one in hosts[LAPTOP].processes("tuner ui") if "nsenter" not in one.name()]
     process.send_signal(signal.SIGINT)
     assert running.wait(30) == 0
-    assert not hosts[LAPTOP].processes("ssh -o BatchMode")
+    assert not hosts[LAPTOP].processes("ExitOnForwardFailure")

@@ -77,6 +77,25 @@ def test_a_connection_that_stays_away_is_given_up() -> None:
         jobs(client).follow("small-run", lambda text: None)
 
 
+def test_the_newest_log_is_that_of_what_runs_or_ran() -> None:
+    def listed(name: str, start: int, ended: bool = True, code: int | None = 0, sweep: str = "small") -> Any:
+        return SimpleNamespace(
+            submission_id=name,
+            start_time=start,
+            status=SimpleNamespace(is_terminal=lambda: ended),
+            driver_exit_code=code,
+            metadata={"roadmap-tune": "run", "sweep": sweep},
+        )
+
+    client = Client([])
+    finished, refused = listed("finished", 1), listed("refused", 2, code=2)
+    client.list_jobs = lambda: [finished, refused, listed("other", 9, sweep="other")]  # type: ignore[attr-defined]
+    assert jobs(client).newest("small", ("run", "resume")) == "finished"
+    client.list_jobs = lambda: [listed("running", 0, ended=False, code=None), finished]  # type: ignore[attr-defined]
+    assert jobs(client).newest("small", ("run",)) == "running"
+    assert jobs(client).newest("small", ("stop",)) is None
+
+
 @pytest.mark.parametrize(
     ("info", "code"),
     [
