@@ -57,7 +57,7 @@ class Jobs:
             raise UserError(f"the cluster takes no job: {first_line(error)}") from None
 
     def newest(self, sweep: str, commands: Sequence[str]) -> str | None:
-        """The job of a sweep, one of these commands, that runs; else the latest that was not refused; else the latest."""
+        """The job of a sweep (one of these commands) that runs; else the latest, one that was not refused where there is."""
         found = [
             job
             for job in self._client.list_jobs()

@@ -40,7 +40,6 @@ class Client:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job, "SECONDS_BETWEEN_TRIES", 0.01)
-    monkeypatch.setattr(job, "SECONDS_TO_COME_BACK", 0.1)
 
 
 def jobs(client: Client) -> Jobs:
@@ -70,7 +69,8 @@ def test_it_may_be_left_at_a_word() -> None:
     assert told == ["small launched: 3 trials\n"]
 
 
-def test_a_connection_that_stays_away_is_given_up() -> None:
+def test_a_connection_that_stays_away_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job, "SECONDS_TO_COME_BACK", 0.1)
     client = Client([[PREAMBLE, "one\n", None]])
     client.get_job_status = lambda name: SimpleNamespace(is_terminal=lambda: False)  # type: ignore[method-assign]
     with pytest.raises(ConnectionGone):
