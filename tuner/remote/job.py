@@ -57,7 +57,7 @@ class Jobs:
             raise UserError(f"the cluster takes no job: {first_line(error)}") from None
 
     def newest(self, sweep: str, commands: Sequence[str]) -> str | None:
-        """The job of a sweep (one of these commands) that runs; else the latest, one that was not refused where there is."""
+        """The job of these commands that runs; else the latest, and not a refused one where there is another."""
         found = [
             job
             for job in self._client.list_jobs()
