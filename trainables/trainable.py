@@ -22,6 +22,8 @@ from trainables.steps import Diverged
 from trainables.trainable_group import CHECKPOINT, TrainingGroup, Workers
 from trainables.training import Training
 
+PICKLED = "dict_checkpoint.pkl"
+
 
 class RetrievalTrainable(tune.Trainable):
     """config: number (of the trial), experiment (JSON; one with kfold is trained on each of its folds), resume_from (a
@@ -70,6 +72,14 @@ class RetrievalTrainable(tune.Trainable):
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         assert self._training is not None, "a checkpoint is asked for after an epoch only"
         self._training.save(Path(checkpoint_dir) / CHECKPOINT)
+
+    def restore(self, checkpoint_path: Any) -> None:
+        """Ray's own unpickles a file of this name, which no checkpoint of ours has: somebody else has put it there."""
+        saved = checkpoint_path.checkpoint
+        planted = f"{saved.path}/{PICKLED}"
+        if saved.filesystem.get_file_info(planted).is_file:
+            raise PermissionError(f"{planted} is not read: it is a pickle, and none of this project's")
+        super().restore(checkpoint_path)
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:  # type: ignore[override]
         """Ray moves the trial to another worker: the epochs since this checkpoint are trained again."""

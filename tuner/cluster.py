@@ -57,18 +57,37 @@ def local_ray() -> Iterator[None]:
     _remove_stale_sessions()
     folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER}-{os.getpid()}-"))
     try:
-        ray.init(
-            num_cpus=cores(),
-            _node_ip_address="127.0.0.1",
-            _temp_dir=str(folder),
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
-        yield
+        with _loopback_alone():
+            ray.init(
+                num_cpus=cores(),
+                _temp_dir=str(folder),
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+            yield
     finally:
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _loopback_alone() -> Iterator[None]:
+    """Ray replaces 127.0.0.1 by an address of the machine and then listens on all of them, but on a machine that is
+    no part of a cluster, by this switch of its own: read when it is imported, and by each process that it starts.
+    """
+    from ray._private import ray_constants
+
+    name, before = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR, ray_constants.ENABLE_RAY_CLUSTER
+    written = os.environ.get(name)
+    os.environ[name], ray_constants.ENABLE_RAY_CLUSTER = "0", False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+        os.environ.pop(name)
+        if written is not None:
+            os.environ[name] = written
 
 
 def _remove_stale_sessions() -> None:

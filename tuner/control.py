@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Container, Mapping
 from typing import Any
 
-from trainables.errors import UserError
+from trainables.errors import UserError, unknown
 from tuner import amendments, budget, requests
 from tuner.amendments import Extension
 from tuner.desk import Desk
@@ -140,8 +140,10 @@ class Control:
 
     def _answered(self, request: Request) -> str:
         try:
+            if request.kind not in self._changes:
+                raise unknown("request", request.kind, self._changes)
             return self._changes[request.kind](**request.values)
-        except UserError as error:
+        except (UserError, TypeError) as error:
             return f"{requests.REFUSED}{error}"
 
     def _stop(self, now: bool) -> str:

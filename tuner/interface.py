@@ -9,7 +9,7 @@ import subprocess
 from urllib.parse import quote, urlencode
 
 from trainables.errors import UserError
-from tuner import store, tracking
+from tuner import secrets, store, tracking
 from tuner.sweep import Sweep
 
 COMPARED = 30  # runs on one compare page: more lines are not told apart
@@ -18,7 +18,7 @@ COMPARED = 30  # runs on one compare page: more lines are not told apart
 def serve(sweep: Sweep, host: str, port: int) -> int:
     """Serves until Ctrl-C; UserError where the port is taken or there is nothing to show yet."""
     if sweep.tracking.startswith("http"):
-        print(f"the runs of {sweep.name} are on {store.safe(sweep.tracking)}")
+        print(f"the runs of {sweep.name} are on {secrets.safe(sweep.tracking)}")
         return 0
     check_port(host, port)
     file = store.sqlite_file(sweep.tracking)

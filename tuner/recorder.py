@@ -1,16 +1,13 @@
 """Ray's events -> the desk, and to the control what of them it decides on."""
 
-import pickle
-from pathlib import Path
 from typing import Any
 
-from ray.exceptions import RayError, RayTaskError
 from ray.tune import Callback
 from ray.tune.experiment import Trial as RayTrial
 
-from trainables.errors import ProcessLost, first_line
 from tuner.control import Control
 from tuner.desk import Desk
+from tuner.failures import last_failure
 from tuner.journal import traceback_file
 from tuner.scheduling import Rule
 from tuner.scheduling.tune import NUMBER
@@ -69,16 +66,15 @@ class Recorder(Callback):
 
     def on_trial_error(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
         """What Ray tried again and again: mostly a worker or a node that is gone."""
-        number, error = trial.config[NUMBER], _last_error(trial)
-        if error is not None:
-            self._keep_traceback(number, str(error))
-        cause = error.cause if isinstance(error, RayTaskError) else None
-        if cause is not None and not isinstance(cause, ProcessLost | RayError):
-            self._end(number, "failed", f"{type(cause).__name__}: {first_line(cause)}")
-        elif OUT_OF_MEMORY in str(error):
+        number, failure = trial.config[NUMBER], last_failure(trial.error_file)
+        if failure.text:
+            self._keep_traceback(number, failure.text)
+        if failure.error and not failure.lost:
+            self._end(number, "failed", f"{failure.error.rpartition('.')[2]}: {failure.told}")
+        elif OUT_OF_MEMORY in failure.text:
             self._end(number, "infeasible", "out of memory: the machine had none left for its worker")
         else:
-            last = "" if error is None else f", at last: {first_line(cause or error)}"
+            last = f", at last: {failure.told}" if failure.told else ""
             self._end(number, "lost", f"its worker was lost {LOST_RETRIES + 1} times{last}")
         self.tell_decided()
 
@@ -98,12 +94,3 @@ class Recorder(Callback):
 
 def _in(trials: list[RayTrial], *statuses: str) -> set[int]:
     return {trial.config[NUMBER] for trial in trials if trial.status in statuses}
-
-
-def _last_error(trial: RayTrial) -> Exception | None:
-    """What Ray wrote down of the latest failure, on this machine; it tells its callbacks nothing."""
-    file = Path(trial.pickled_error_file or "")
-    if not file.is_file():
-        return None
-    error: Exception = pickle.loads(file.read_bytes())
-    return error
