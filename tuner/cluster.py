@@ -40,8 +40,8 @@ def prepare_environment(sweep: Sweep) -> None:
 
 
 @contextlib.contextmanager
-def local_ray() -> Iterator[None]:
-    """A Ray with this machine's cores, gone with its processes and files when the block ends.
+def local_ray(cpus: int | None = None) -> Iterator[None]:
+    """A Ray with this machine's cores (or so many `cpus`), gone with its processes and files when the block ends.
 
     How many trials run at a time is the searcher's: it may change while they run.
 
@@ -59,7 +59,7 @@ def local_ray() -> Iterator[None]:
     try:
         with _loopback_alone():
             ray.init(
-                num_cpus=cores(),
+                num_cpus=cpus or cores(),
                 _temp_dir=str(folder),
                 include_dashboard=False,
                 log_to_driver=False,

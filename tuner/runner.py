@@ -43,8 +43,11 @@ class Outcome:
     written: TrackingSummary
 
 
-def launch(plan: Plan, journal: Journal, board: Board) -> Outcome:
-    """Runs what the journal has not ended yet; the journal is open and carries the header of the sweep."""
+def launch(plan: Plan, journal: Journal, board: Board, trainable: Any = RetrievalTrainable) -> Outcome:
+    """Runs what the journal has not ended yet; the journal is open and carries the header of the sweep.
+
+    trainable: what Ray runs of a trial; one that replays curves takes its place where the driver is measured.
+    """
     sweep = plan.sweep
     requests.take(sweep.folder)  # those that an earlier driver did not live to see
     journal.write("launch", host=platform.node(), pid=os.getpid())
@@ -63,7 +66,7 @@ def launch(plan: Plan, journal: Journal, board: Board) -> Outcome:
         with interruption.listening(), cluster.local_ray(), interruption.listening():
             interruption.act()
             if not journal.complete:
-                _fit(desk, control)
+                _fit(desk, control, trainable)
         state, reason = control.state or "interrupted", control.reason
         if journal.complete and state != "failed":
             state, reason = "finished", ""
@@ -95,7 +98,7 @@ def header(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _fit(desk: Desk, control: Control) -> None:
+def _fit(desk: Desk, control: Control, trainable: Any) -> None:
     plan, journal = desk.plan, desk.journal
     sweep = plan.sweep
     rule = make_rule(sweep, plan.epochs, plan.trials)
@@ -106,7 +109,7 @@ def _fit(desk: Desk, control: Control) -> None:
     recorder.tell_decided()
     attempts = len(list(sweep.folder.glob("launch-*"))) + 1
     tuner = tune.Tuner(
-        tune.with_resources(RetrievalTrainable, resources(sweep)),
+        tune.with_resources(trainable, resources(sweep)),
         tune_config=TuneConfig(
             search_alg=JournalSearcher(desk, rule, control),
             scheduler=RuleScheduler(rule, sweep.objective.metric),
