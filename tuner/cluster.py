@@ -33,6 +33,8 @@ def prepare_environment(sweep: Sweep) -> None:
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
     # every epoch is checkpointed on purpose
     os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
+    # Ray's own record of a sweep, all of it again each time, is never read: the journal is
+    os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1e9")
     if "ray" not in sys.modules:
         # a token of this sweep's own, in no file: others on the machine cannot submit to it
         os.environ["RAY_AUTH_MODE"] = "token"
@@ -60,7 +62,7 @@ def local_ray(cpus: int | None = None) -> Iterator[None]:
         with _loopback_alone():
             ray.init(
                 num_cpus=cpus or cores(),
-                _temp_dir=str(folder),
+                _temp_dir=str(folder / "r"),  # Ray opens its folder to everybody; the one around it stays ours
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level=logging.ERROR,

@@ -13,7 +13,7 @@ from ray.tune.experiment import Trial as RayTrial
 
 from trainables.errors import first_line
 from trainables.trainable import RetrievalTrainable
-from tuner import cluster, lineage, requests, retention
+from tuner import cluster, lineage, requests, retention, secrets
 from tuner.board import Board
 from tuner.control import Control
 from tuner.desk import Desk
@@ -108,6 +108,7 @@ def _fit(desk: Desk, control: Control, trainable: Any) -> None:
         desk.started(journal.trials[number])
     recorder.tell_decided()
     attempts = len(list(sweep.folder.glob("launch-*"))) + 1
+    secrets.keep_from_arguments()
     tuner = tune.Tuner(
         tune.with_resources(trainable, resources(sweep)),
         tune_config=TuneConfig(

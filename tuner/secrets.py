@@ -3,6 +3,7 @@
 import re
 from urllib.parse import parse_qsl
 
+from trainables.environment import SECRET
 from trainables.errors import UserError
 
 INSTEAD = {
@@ -29,3 +30,13 @@ def check_address(key: str, address: str) -> None:
     if named or (at and (":" in who or scheme == "http")):
         instead = INSTEAD.get(scheme, "the environment gives it")
         raise UserError(f"{key}={safe(address)!r} carries a password, which a sweep file never does: {instead}")
+
+
+def keep_from_arguments() -> None:
+    """Ray Tune hands some variables, AWS's keys among them, to its workers by their command lines, which every user of
+    a machine can read, and Ray writes those to a log. Workers have the environment of their node.
+    """
+    from ray.tune.execution import class_cache
+
+    handed = class_cache.ENV_VARS_TO_PROPAGATE
+    handed.difference_update([name for name in handed if SECRET.search(name)])

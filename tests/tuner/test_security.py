@@ -15,7 +15,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -285,7 +285,7 @@ class Watched:
     leaks: list[str] = field(default_factory=list)  # files of Ray's session with a secret
     strangers: str = ""  # what a client without the token was told
     owner: str = ""  # with it
-    web: dict[str, int] = field(default_factory=dict)  # address of a server that speaks HTTP -> its answer
+    web: dict[str, str] = field(default_factory=dict)  # address of a server that speaks HTTP -> its answer
     output: str = ""
 
 
@@ -383,15 +383,15 @@ def _client(address: str, mode: dict[str, str]) -> str:
     return subprocess.run(run, env={**environment, **mode}, capture_output=True, text=True, timeout=60).stdout.strip()
 
 
-def _answers(addresses: Iterator[str] | Any) -> Iterator[tuple[str, int]]:
+def _answers(addresses: Iterable[str]) -> Iterator[tuple[str, str]]:
     for address in addresses:
         with contextlib.suppress(OSError, ValueError, http.client.HTTPException):  # one that speaks no HTTP
             try:
                 request = urllib.request.Request(f"http://{address.replace('::ffff:', '')}/api/job_agent/jobs/")
                 with urllib.request.urlopen(request, timeout=1) as page:
-                    yield address, page.status
+                    yield address, page.read(6).decode()
             except urllib.error.HTTPError as error:
-                yield address, error.code
+                yield address, str(error.code)
 
 
 def _holding(folder: Path, secrets: list[str]) -> Iterator[tuple[Path, str]]:
@@ -413,7 +413,8 @@ def test_nothing_listens_beyond_loopback(watched: Watched) -> None:
 @pytest.mark.slow
 def test_a_client_without_the_token_is_refused(watched: Watched) -> None:
     assert watched.owner == "let in True" and watched.strangers == "AuthenticationError"
-    assert watched.web and all(answer in (401, 403, 404) for answer in watched.web.values())
+    numbers_alone = "# HELP"  # Prometheus' page: counts, no names and no commands
+    assert "401" in watched.web.values() and set(watched.web.values()) <= {"401", "403", "404", numbers_alone}
 
 
 @pytest.mark.slow
@@ -426,4 +427,5 @@ def test_secrets_stay_in_the_environment(watched: Watched) -> None:
 
 @pytest.mark.slow
 def test_temporary_folders_are_the_owners_alone(watched: Watched) -> None:
+    """Ray opens its own folder to everybody: what counts is the one around it."""
     assert set(watched.folders.values()) == {0o700}
