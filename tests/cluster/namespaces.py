@@ -1,0 +1,87 @@
+"""What a host is made of: an init process in namespaces of its own, and what an sshd there needs."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+
+TOOLS = ("ip", "unshare", "nsenter", "setpriv", "mount")
+PLACE = Path("/var/tmp")  # not below /tmp, which is each host's own
+NAMESPACES = ("--net", "--pid", "--mount", "--uts", "--ipc")
+# the machine's process number is read before /proc becomes the host's; then bash reaps, as an init does
+INIT = """
+set -e
+read -r pid rest </proc/self/stat
+mount --make-rprivate /
+hostname {name}
+{binds}
+mount --rbind {folder}/tmp /tmp
+mount -t overlay overlay -o lowerdir={home},upperdir={folder}/home,workdir={folder}/work {home}
+mount -t tmpfs -o size=2g,mode=1777 tmpfs /dev/shm
+mount -t tmpfs -o mode=755 tmpfs /run
+mkdir /run/sshd
+mount -t proc proc /proc
+ip link set lo up
+echo $pid
+while :; do sleep infinity & wait $!; done
+"""
+
+
+def missing(sshd: bool = False) -> str:
+    """Why no hosts can be made here; "" where they can."""
+    if not sys.platform.startswith("linux") or os.geteuid() != 0:
+        return "hosts in network namespaces need root on Linux"
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+    lacking = [
+        tool for tool in (*TOOLS, *(["sshd", "ssh-keygen"] if sshd else [])) if not shutil.which(tool, path=path)
+    ]
+    return f"hosts in network namespaces need {', '.join(lacking)}" if lacking else ""
+
+
+def start_init(namespaces: list[str], script: str, log: Path) -> tuple["subprocess.Popen[str]", int]:
+    """Runs the script in new namespaces until this process ends; returns the number that it prints first, its own."""
+    with log.open("a") as errors:
+        process = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", "unshare", *namespaces, "bash", "-c", script],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            start_new_session=True,
+        )
+    assert process.stdout is not None
+    said = process.stdout.readline()
+    if not said:
+        process.wait()
+        raise RuntimeError(f"a host did not boot: {log.read_text()}")
+    return process, int(said)
+
+
+def ssh_server(folder: Path) -> Path:
+    """Keys of its own, none of the machine's; the configuration of every host's sshd."""
+    folder.mkdir()
+    for name in ("id", "host"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
+    settings = {
+        "HostKey": folder / "host",
+        "AuthorizedKeysFile": folder / "id.pub",
+        "PermitRootLogin": "prohibit-password",
+        "PasswordAuthentication": "no",
+        "UsePAM": "no",
+        "StrictModes": "no",
+        "PidFile": "none",
+    }
+    configuration = folder / "sshd_config"
+    configuration.write_text("".join(f"{key} {value}\n" for key, value in settings.items()))
+    return configuration
+
+
+def remove_stale() -> None:
+    """Folders of runs that were killed; their hosts went with them."""
+    for folder in PLACE.glob("hosts-*-*"):
+        pid = folder.name.split("-")[1]
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
