@@ -16,6 +16,7 @@ killed loses nothing but the epochs after a trial's last checkpoint.
     {"event": "retry", "trial": 7}                             it had ended, and is to go on
     {"event": "extend", "trials": 40, "planned": 40, "hours": 1.0, "gpu_hours": 0.0}   totals, and hours on top
     {"event": "wait", "reason": ""}                            why nothing new starts; "" once it does again
+    {"event": "avoid", "node": "4f2a...", "reason": ""}        it has no data: nothing is placed there
     {"event": "answer", "request": "", "text": ""}             what became of a request
     {"event": "left", "state": "stopped", "reason": ""}        the driver ended; one that was killed says nothing
 

@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import ray
 from ray.tune import Callback
 from ray.tune.experiment import Trial as RayTrial
 
+from trainables.errors import MISPLACED
 from tuner.control import Control
 from tuner.desk import Desk
 from tuner.failures import last_failure
@@ -54,6 +56,8 @@ class Recorder(Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
         result, number = trial.last_result, trial.config[NUMBER]
+        if result.get("state") == MISPLACED and self._moves(number, result):
+            return
         if result.get("state") in ("infeasible", "failed"):
             if "traceback" in result:
                 self._keep_traceback(number, result["traceback"])
@@ -65,6 +69,17 @@ class Recorder(Callback):
         else:  # it comes back as another trial of Ray's
             self._desk.journal.write("pause", trial=number)
         self.tell_decided()  # those that waited for this one
+
+    def _moves(self, number: int, result: dict[str, Any]) -> bool:
+        """A trial that found no data where it was placed goes on elsewhere; False where this is the only node."""
+        nodes = {node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")}
+        if len(nodes) < 2:
+            result["state"] = "failed"
+            return False
+        node = result["node"]
+        self._control.avoid(node, result["reason"], len(nodes - {node, *self._control.avoided}))
+        self._desk.journal.write("pause", trial=number)
+        return True
 
     def on_trial_error(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
         """What Ray tried again and again: mostly a worker or a node that is gone."""
