@@ -106,7 +106,7 @@ def local_ray(cpus: int | None = None) -> Iterator[None]:
     _remove_stale_sessions()
     folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER}-{os.getpid()}-"))
     try:
-        with _loopback_alone():
+        with loopback_alone():
             ray.init(
                 num_cpus=cpus or cores(),
                 _temp_dir=str(folder / "r"),  # Ray opens its folder to everybody; the one around it stays ours
@@ -121,7 +121,7 @@ def local_ray(cpus: int | None = None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _loopback_alone() -> Iterator[None]:
+def loopback_alone() -> Iterator[None]:
     """Ray replaces 127.0.0.1 by an address of the machine and then listens on all of them, but on a machine that is
     no part of a cluster, by this switch of its own: read when it is imported, and by each process that it starts.
     """
