@@ -52,6 +52,7 @@ class Sample:
     draws: int
     draw_s: float
     unwritten: int  # jobs that wait for MLflow
+    running: int
 
 
 @dataclass(frozen=True)
@@ -68,13 +69,15 @@ class Window:
     journal_mb: float
     reports_a_second: float
     unwritten: int
+    running: int
 
 
 class Probe:
     """Looks at the driver from a thread of its own while it runs."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, file: Path) -> None:
         self.samples: list[Sample] = []
+        self._file = file  # gets every sample at once: a run of an hour may be cut short
         self._journal, self._process = journal, psutil.Process()
         self._snapshots = self._draws = 0
         self._snapshot_s = self._draw_s = 0.0
@@ -118,9 +121,12 @@ class Probe:
         self._draws, self._draw_s = self._draws + 1, self._draw_s + seconds
 
     def _look(self) -> None:
-        while not self._done.wait(SECONDS_BETWEEN_SAMPLES):
-            self.samples.append(self._sample())
-        self.samples.append(self._sample())
+        with self._file.open("w") as file:
+            ended = False
+            while not ended:
+                ended = self._done.wait(SECONDS_BETWEEN_SAMPLES)
+                self.samples.append(self._sample())
+                print(json.dumps(asdict(self.samples[-1])), file=file, flush=True)
 
     def _sample(self) -> Sample:
         threads = {thread.id: thread.user_time + thread.system_time for thread in self._process.threads()}
@@ -141,6 +147,7 @@ class Probe:
             draws=self._draws,
             draw_s=self._draw_s,
             unwritten=0 if self._tracker is None else self._tracker._jobs.qsize(),
+            running=sum(trial.state == "running" for trial in trials),
         )
 
 
@@ -175,11 +182,15 @@ def _window(first: Sample, last: Sample) -> Window:
         journal_mb=last.journal_mb,
         reports_a_second=reports / max(1e-9, last.at - first.at),
         unwritten=last.unwritten,
+        running=last.running,
     )
 
 
-def measure(sweep: Sweep, epoch_s: float) -> tuple[list[Window], dict[str, float]]:
-    """Runs the sweep on replayed curves; its windows, and what reading its journal takes afterwards."""
+def measure(sweep: Sweep, epoch_s: float, samples: Path) -> tuple[list[Window], dict[str, float]]:
+    """Runs the sweep on replayed curves; its windows, and what reading its journal takes afterwards.
+
+    samples: the file of what was seen twice a second.
+    """
     plan = make_plan(sweep, here=False)
     cluster.prepare_environment(sweep)
     from ray import tune
@@ -192,7 +203,7 @@ def measure(sweep: Sweep, epoch_s: float) -> tuple[list[Window], dict[str, float
     recorded = Recorded(sweep.objective.metric, values, OTHERS, epoch_s)
     journal = Journal(sweep.folder)
     journal.open()
-    probe = Probe(journal)
+    probe = Probe(journal, samples)
     try:
         journal.write("sweep", **runner.header(plan))
         board = Board(sweep, plan.trials, plan.epochs, [], open(os.devnull, "w"))  # noqa: SIM115
@@ -237,9 +248,10 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, default=Path("build/bench"), help="folder for scale.json")
     parser.add_argument("--set", action="append", default=[], dest="settings", help="of the sweep, KEY=VALUE")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as place:
-        found, rest = measure(sweep_of(Path(place), given.trials, given.concurrent, *given.settings), given.epoch_s)
     given.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as place:
+        asked = sweep_of(Path(place), given.trials, given.concurrent, *given.settings)
+        found, rest = measure(asked, given.epoch_s, given.out / "scale.jsonl")
     about = {"machine": report.machine(), "windows": [asdict(window) for window in found], **rest}
     (given.out / "scale.json").write_text(json.dumps(about, indent=2))
     print(table(found))

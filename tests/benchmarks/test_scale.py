@@ -10,7 +10,7 @@ from tuner.journal import Journal
 
 ZERO = Sample(
     trials=0, reports=0, at=10.0, cpu_s=5.0, mlflow_s=1.0, memory_mb=500.0, journal_mb=0.0, snapshot_mb=0.0,
-    snapshots=0, snapshot_s=0.0, draws=0, draw_s=0.0, unwritten=0,
+    snapshots=0, snapshot_s=0.0, draws=0, draw_s=0.0, unwritten=0, running=0,
 )  # fmt: skip
 
 
@@ -31,7 +31,7 @@ def test_windows_by_hand() -> None:
 @pytest.mark.slow
 def test_a_sweep_of_replayed_curves(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path, 8, 4, "search.startup=2")
-    found, rest = measure(sweep, epoch_s=0.0)
+    found, rest = measure(sweep, 0.0, tmp_path / "samples.jsonl")
     trials = Journal.read(sweep.folder).trials
     assert {trial.state for trial in trials.values()} <= {"finished", "stopped"} and len(trials) == 8
     assert [window.trials for window in found][-1] == 8 and rest["unwritten"] == 0
