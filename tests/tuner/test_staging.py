@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -131,21 +133,25 @@ class Elsewhere(ReplayTrainable):
 
 
 @pytest.fixture
-def two_nodes(tiny_emoji: Path, sweep: Sweep) -> Iterator[Sweep]:
+def two_nodes(tiny_emoji: Path, sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sweep]:
     """A Ray of two nodes on loopback, each of two cores; the second one has no data."""
     from ray.cluster_utils import Cluster
 
     cluster.prepare_environment(sweep)
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # as this process found it when it imported Ray
+    folder = tempfile.mkdtemp(prefix="rt-")  # short: a socket's path
     with cluster.loopback_alone():
         nodes = Cluster()
         try:
             for root in (str(tiny_emoji), NOWHERE):
-                nodes.add_node(num_cpus=2, include_dashboard=False, env_vars={"ROADMAP_TUNE_DATA": root})
+                place = {} if nodes.head_node else {"temp_dir": folder}
+                nodes.add_node(num_cpus=2, include_dashboard=False, env_vars={"ROADMAP_TUNE_DATA": root}, **place)
             ray.init(address=nodes.address, log_to_driver=False)
             yield sweep
         finally:
             ray.shutdown()
             nodes.shutdown()
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.mark.slow
