@@ -11,7 +11,7 @@ from torch import nn
 from trainables import data
 from trainables.distributed import World
 from trainables.embedding import Forward, Precision
-from trainables.errors import UserError, unknown
+from trainables.errors import UserError, first_line, unknown
 from trainables.experiment import Experiment, LossTerm, OptimizerPart, Sampler
 from trainables.losses import metric_learning
 from trainables.memory import CrossBatchMemory
@@ -62,6 +62,17 @@ def build_memory(
     given = {"images": images, "embed_dim": embed_dim, "device": device}
     built: CrossBatchMemory = construct("memory", MEMORIES, memory.name, memory.kwargs, **given)
     return built
+
+
+def unreadable(experiment: Experiment) -> str:
+    """Why the data set cannot be read on this machine, in one line; "" where it can."""
+    try:
+        dataset = build_dataset(experiment)
+        dataset.train()
+        dataset.ensure()  # makes nothing where the split could be read
+    except (UserError, OSError, EOFError) as error:
+        return first_line(error)
+    return ""
 
 
 def build_dataset(experiment: Experiment, cached: bool = True) -> data.RetrievalDataset:

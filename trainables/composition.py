@@ -7,7 +7,6 @@ optimizer by the part it trains. Behind a name, a key that is not a field of the
 of pytorch-metric-learning goes by its name with or without the library's: `loss.pml/NTXentLoss.temperature`.
 """
 
-import os
 import re
 from collections.abc import Sequence
 from functools import lru_cache
@@ -23,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
+from trainables import environment
 from trainables.checks import check
 from trainables.errors import UserError, first_line, unknown
 from trainables.experiment import Experiment, LossTerm, OptimizerPart
@@ -116,7 +116,7 @@ def _sort_overrides(overrides: Sequence[str]) -> tuple[list[str], list[Override]
 
 @lru_cache(maxsize=32)
 def _composed(chosen: tuple[str, ...]) -> DictConfig:
-    OmegaConf.register_new_resolver("env", _environment, replace=True)
+    environment.register()
     with initialize_config_dir(version_base="1.3", config_dir=str(CONFIG.resolve())):
         return hydra_compose("default", overrides=list(chosen))
 
@@ -125,13 +125,6 @@ def _base(chosen: tuple[str, ...]) -> DictConfig:
     config = _composed(chosen).copy()
     OmegaConf.set_struct(config, False)
     return config
-
-
-def _environment(name: str) -> str:
-    """`${env:HOME}`, the spelling that the reference's commands use."""
-    if name not in os.environ:
-        raise UserError(f"the environment has no variable {name!r}, which the configuration asks for")
-    return os.environ[name]
 
 
 def _apply(config: DictConfig, override: Override) -> None:

@@ -12,6 +12,20 @@ class ProcessLost(RuntimeError):
     """Another process of this training has gone or does not answer: nothing is wrong with its settings."""
 
 
+class DataMissing(RuntimeError):
+    """The data set cannot be read on a node, for a `reason`: nothing is wrong with a training's settings."""
+
+    def __init__(self, node: str, reason: str) -> None:
+        super().__init__(node, reason)  # the arguments again: an exception travels between processes as them
+        self.node, self.reason = node, reason
+
+    def __str__(self) -> str:
+        return f"data not on this node: {self.reason}"
+
+
+MISPLACED = "misplaced"  # the state of a trial whose node has no data: it goes on elsewhere
+
+
 def unknown(kind: str, name: object, known: Iterable[str], where: str = "") -> UserError:
     """unknown("loss", "SupApp", ["SupAP"]) -> "unknown loss 'SupApp', did you mean 'SupAP'? Known: SupAP"."""
     names = sorted(known)

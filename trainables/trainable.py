@@ -2,7 +2,8 @@
 
 The driver composes the Experiment; a trial gets it whole, as JSON. What happens to a trial is told in its results:
 
-    state "running", "infeasible" (diverged, out of memory) or "failed" (a bug, with its traceback)
+    state "running", "infeasible" (diverged, out of memory), "failed" (a bug, with its traceback) or "misplaced" (its
+    node has no data)
 
 so that Ray's own retries are left for what Ray alone can see: workers and nodes that are gone.
 """
@@ -15,12 +16,14 @@ from ray import tune
 from ray.tune.result import DONE, SHOULD_CHECKPOINT
 
 from trainables.data import seal_test_splits
-from trainables.errors import ProcessLost, first_line, out_of_memory
+from trainables.errors import MISPLACED, DataMissing, ProcessLost, first_line, out_of_memory
 from trainables.experiment import Experiment
 from trainables.folded import FoldedTraining, training_of
 from trainables.steps import Diverged
-from trainables.trainable_group import CHECKPOINT, TrainingGroup, Workers
-from trainables.training import Training
+from trainables.trainable_group import CHECKPOINT, TrainingGroup, Workers, raise_if_unreadable
+from trainables.training import Report, Training
+
+PICKLED = "dict_checkpoint.pkl"
 
 
 class RetrievalTrainable(tune.Trainable):
@@ -44,8 +47,10 @@ class RetrievalTrainable(tune.Trainable):
         if self._config["refused"] is not None:
             return self._ended("infeasible", self._config["refused"])
         try:
-            training = self._started()
-            report = training.epoch()
+            training, report = self._next_epoch()
+        except DataMissing as error:
+            self._close_training()
+            return {**self._ended(MISPLACED, str(error)), "node": error.node}
         except Diverged as error:
             return self._ended("infeasible", f"diverged: {error}")
         except ProcessLost:
@@ -67,9 +72,29 @@ class RetrievalTrainable(tune.Trainable):
             SHOULD_CHECKPOINT: True,
         }
 
+    def _next_epoch(self) -> tuple[Training | FoldedTraining | TrainingGroup, Report]:
+        """DataMissing where it cannot be trained since this node has no data."""
+        try:
+            training = self._started()
+            return training, training.epoch()
+        except (Diverged, DataMissing, ProcessLost):
+            raise
+        except Exception:
+            if self._config["workers"] == 1:
+                raise_if_unreadable(Experiment.model_validate_json(self._config["experiment"]))
+            raise
+
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         assert self._training is not None, "a checkpoint is asked for after an epoch only"
         self._training.save(Path(checkpoint_dir) / CHECKPOINT)
+
+    def restore(self, checkpoint_path: Any) -> None:
+        """Ray's own unpickles a file of this name, which no checkpoint of ours has: somebody else has put it there."""
+        saved = checkpoint_path.checkpoint
+        planted = f"{saved.path}/{PICKLED}"
+        if saved.filesystem.get_file_info(planted).is_file:
+            raise PermissionError(f"{planted} is not read: it is a pickle, and none of this project's")
+        super().restore(checkpoint_path)
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:  # type: ignore[override]
         """Ray moves the trial to another worker: the epochs since this checkpoint are trained again."""

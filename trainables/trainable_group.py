@@ -16,9 +16,10 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from trainables.building import unreadable
 from trainables.data import seal_test_splits
 from trainables.distributed import World
-from trainables.errors import ProcessLost, first_line
+from trainables.errors import DataMissing, ProcessLost, first_line
 from trainables.experiment import Experiment
 from trainables.folded import FoldedTraining, training_of
 from trainables.rendezvous import LOOPBACK, device_number, find_store, joined, open_store
@@ -57,7 +58,12 @@ class Worker:
 
     def build(self, experiment: str, files: Files | None, scheduled: bool) -> int:
         """The training, from the start or from a checkpoint's files; the epochs it has finished."""
-        training = training_of(Experiment.model_validate_json(experiment), self._world)
+        composed = Experiment.model_validate_json(experiment)
+        try:
+            training = training_of(composed, self._world)
+        except Exception:
+            raise_if_unreadable(composed)
+            raise
         if files is not None:
             with _as_folder(files) as folder:
                 training.load(folder / CHECKPOINT, scheduled)
@@ -66,7 +72,11 @@ class Worker:
 
     def epoch(self) -> Report:
         assert self._training is not None
-        return self._training.epoch()
+        try:
+            return self._training.epoch()
+        except Exception:
+            raise_if_unreadable(self._training.experiment)
+            raise
 
     def state(self) -> Files:
         """The checkpoint as bytes: the trial's actor may be on another node."""
@@ -83,6 +93,13 @@ class Worker:
         if self._training is not None:
             self._training.close()
             self._training = None
+
+
+def raise_if_unreadable(experiment: Experiment) -> None:
+    """DataMissing where a training failed since its data set is not, or no longer, on this node."""
+    reason = unreadable(experiment)
+    if reason:
+        raise DataMissing(ray.get_runtime_context().get_node_id(), reason)
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ roadmap-tune simulate search_spaces/emoji.yaml what samplers and schedulers save
 roadmap-tune data build emoji                  the data set, ready on this machine
 roadmap-tune data check sop --root DIR         every image decoded, the bad ones named
 roadmap-tune data info sop --root DIR          counts, sizes, fingerprint
+roadmap-tune data stage search_spaces/emoji.yaml   a sweep's data sets, here or on every node of a cluster, made once
 
 With --address HOST:PORT (of a Ray cluster) or --cluster FILE (of `ray up FILE`) run, resume, extend, retry, status,
 logs, stop, concurrent, results, analysis and ui happen there: docs/cluster/README.md.
@@ -86,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     add_report(add, sweep)
     analysis.add_commands(add, sweep, reachable)
     simulation.add_commands(add, sweep)
-    datasets.add_commands(add)
+    datasets.add_commands(add, reachable)
     return parser
 
 

@@ -16,6 +16,8 @@ from tuner.results import Results
 from tuner.sweep import Sweep
 
 SHOWN = 12  # running trials and the best of the others
+SECONDS_BETWEEN_PICTURES = 0.2
+DRAWING = 0.05  # the share of the driver's time that pictures may take: each goes through all trials
 STATES = ("running", "finished", "stopped", "infeasible", "failed", "lost", "pending")
 
 
@@ -32,6 +34,7 @@ class Board:
         )
         self._started = time.monotonic()
         self._ended_before = 0
+        self._next_picture = 0.0
         self._trials: Mapping[int, Trial] = {}
 
     def follow(self, trials: Mapping[int, Trial]) -> None:
@@ -61,8 +64,12 @@ class Board:
         self._console.print(text, markup=False)
 
     def refresh(self) -> None:
-        if self._live is not None:
+        """A new picture, unless the last one is fresh."""
+        began = time.monotonic()
+        if self._live is not None and began >= self._next_picture:
             self._live.update(self._picture(), refresh=True)
+            took = time.monotonic() - began
+            self._next_picture = began + max(SECONDS_BETWEEN_PICTURES, took / DRAWING)
 
     def ended(self, trial: Trial) -> None:
         """One line a trial in a log; on a terminal the table says it."""

@@ -32,6 +32,8 @@ def prepare_environment(sweep: Sweep) -> None:
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
     # every epoch is checkpointed on purpose
     os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
+    # Ray's own record of a sweep, all of it again each time, is never read: the journal is
+    os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1e9")
     if "ray" not in sys.modules:
         # a token of this sweep's own, in no file: others on the machine cannot submit to it
         os.environ["RAY_AUTH_MODE"] = "token"
@@ -87,8 +89,8 @@ def is_joined() -> bool:
 
 
 @contextlib.contextmanager
-def local_ray() -> Iterator[None]:
-    """A Ray with this machine's cores, gone with its processes and files when the block ends.
+def local_ray(cpus: int | None = None) -> Iterator[None]:
+    """A Ray with this machine's cores (or so many `cpus`), gone with its processes and files when the block ends.
 
     How many trials run at a time is the searcher's: it may change while they run.
 
@@ -104,18 +106,37 @@ def local_ray() -> Iterator[None]:
     _remove_stale_sessions()
     folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER}-{os.getpid()}-"))
     try:
-        ray.init(
-            num_cpus=cores(),
-            _node_ip_address="127.0.0.1",
-            _temp_dir=str(folder),
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
-        yield
+        with loopback_alone():
+            ray.init(
+                num_cpus=cpus or cores(),
+                _temp_dir=str(folder / "r"),  # Ray opens its folder to everybody; the one around it stays ours
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+            yield
     finally:
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def loopback_alone() -> Iterator[None]:
+    """Ray replaces 127.0.0.1 by an address of the machine and then listens on all of them, but on a machine that is
+    no part of a cluster, by this switch of its own: read when it is imported, and by each process that it starts.
+    """
+    from ray._private import ray_constants
+
+    name, before = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR, ray_constants.ENABLE_RAY_CLUSTER
+    written = os.environ.get(name)
+    os.environ[name], ray_constants.ENABLE_RAY_CLUSTER = "0", False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+        os.environ.pop(name)
+        if written is not None:
+            os.environ[name] = written
 
 
 def _remove_stale_sessions() -> None:

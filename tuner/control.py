@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Container, Mapping
 from typing import Any
 
-from trainables.errors import UserError
+from trainables.errors import UserError, unknown
 from tuner import amendments, budget, requests
 from tuner.amendments import Extension
 from tuner.desk import Desk
@@ -41,6 +41,7 @@ class Control:
         self._live: set[int] = set()  # in Ray's hands, not ended: they have a worker or wait for one
         self._running: set[int] = set()
         self._awaited: set[int] = set()
+        self.avoided: dict[str, str] = {}  # node -> why nothing is placed there
         self._looked = self._signed = 0.0
         self._changes: dict[str, Callable[..., str]] = {
             "stop": self._stop,
@@ -92,6 +93,15 @@ class Control:
         self._live, self._running = live, running
         self._awaited &= running
 
+    def avoid(self, node: str, reason: str, others: int) -> None:
+        """Nothing more is placed on the node, which has no data; the launch ends where it has no `others`."""
+        if node not in self.avoided:
+            self.avoided[node] = reason
+            self._desk.journal.write("avoid", node=node, reason=reason)
+            self._desk.board.line(f"nothing more is placed on node {node[:8]}: {reason}")
+        if not others and not self.state:
+            self._end("failed", f"no node has the data: {reason}")
+
     def act(self) -> None:
         """Once a step: KeyboardInterrupt where the launch is to end now."""
         self._interruption.act()
@@ -140,8 +150,10 @@ class Control:
 
     def _answered(self, request: Request) -> str:
         try:
+            if request.kind not in self._changes:
+                raise unknown("request", request.kind, self._changes)
             return self._changes[request.kind](**request.values)
-        except UserError as error:
+        except (UserError, TypeError) as error:
             return f"{requests.REFUSED}{error}"
 
     def _stop(self, now: bool) -> str:

@@ -1,4 +1,4 @@
-"""`roadmap-tune data`: what is on this machine, whether it is whole, and the one set that can be built here."""
+"""`roadmap-tune data`: what is on this machine or on a cluster's nodes, whether it is whole, and what can be made."""
 
 import argparse
 import sys
@@ -16,10 +16,14 @@ NAMED = 5  # bad files shown of each problem
 UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
-def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """The command `data` with its actions."""
+def add_commands(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", reachable: argparse.ArgumentParser
+) -> None:
+    """The command `data` with its actions. reachable: the options of a sweep and of where it is to happen."""
     data = commands.add_parser("data", help="data sets on this machine")
     actions = data.add_subparsers(required=True, metavar="ACTION")
+    stage = actions.add_parser("stage", parents=[reachable], help="a sweep's data sets on every node, made there once")
+    stage.set_defaults(command=_stage)
     for name, command, told in (
         ("build", _build, "make a data set that can be made here"),
         ("check", _check, "decode every image; exit code 1 where one is bad or a file is missing"),
@@ -68,6 +72,28 @@ def _build(arguments: argparse.Namespace) -> int:
         dataset.ensure(bars.update)
     print(f"{arguments.name} is in {dataset.folder}, fingerprint {dataset.fingerprint[:12]}")
     return 0
+
+
+def _stage(arguments: argparse.Namespace) -> int:
+    from trainables.console import Bars
+    from tuner import cluster, nodes, staging
+    from tuner.plan import make_plan
+    from tuner.sweep import load_sweep
+
+    sweep = load_sweep(arguments.sweep, arguments.settings)
+    with cluster.joined(sweep, arguments.address), Bars() as bars:
+        plan = make_plan(sweep, here=False)
+        if cluster.is_joined():
+            nodes.room()  # those that are announced shall have the data too
+            found = staging.stage(plan, bars.update)
+        else:
+            found = {"here": staging.stage_here(plan, bars.update)}
+    width = max((len(address) for address in found), default=0)
+    for address, staged in sorted(found.items()):
+        print(f"{address:{width}}  {staged.state:6}  {staged.seconds:5.0f} s  {'; '.join(staged.told)}")
+    if not found:
+        raise UserError("no node of the cluster has room for a trial")
+    return 1 if any(staged.state == staging.FAILED for staged in found.values()) else 0
 
 
 def _check(arguments: argparse.Namespace) -> int:

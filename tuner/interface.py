@@ -11,7 +11,7 @@ from http.client import HTTPException
 from urllib.parse import quote, urlencode
 
 from trainables.errors import UserError
-from tuner import store, tracking
+from tuner import secrets, store, tracking
 from tuner.sweep import Sweep
 
 SECONDS_TO_ANSWER = 5.0
@@ -22,7 +22,7 @@ def serve(sweep: Sweep, host: str, port: int) -> int:
     """Serves until Ctrl-C, but where a server of this store does already; UserError where something else has the port
     or there is nothing to show yet."""
     if sweep.tracking.startswith("http"):
-        print(f"the runs of {sweep.name} are on {store.safe(sweep.tracking)}")
+        print(f"the runs of {sweep.name} are on {secrets.safe(sweep.tracking)}")
         return 0
     served = is_served(sweep, host, port)
     if not served:

@@ -16,6 +16,7 @@ killed loses nothing but the epochs after a trial's last checkpoint.
     {"event": "retry", "trial": 7}                             it had ended, and is to go on
     {"event": "extend", "trials": 40, "planned": 40, "hours": 1.0, "gpu_hours": 0.0}   totals, and hours on top
     {"event": "wait", "reason": ""}                            why nothing new starts; "" once it does again
+    {"event": "avoid", "node": "4f2a...", "reason": ""}        it has no data: nothing is placed there
     {"event": "answer", "request": "", "text": ""}             what became of a request
     {"event": "left", "state": "stopped", "reason": ""}        the driver ended; one that was killed says nothing
 
@@ -228,7 +229,7 @@ class Journal:
             trial.stop = str(record.get("stop", ""))
             trial.occupied(at)
         elif event == "checkpoint":
-            trial.checkpoints[int(record["epoch"])] = str(self.folder / record["path"])
+            trial.checkpoints[int(record["epoch"])] = _inside(self.folder, str(record["path"]))
             trial.occupied(at)
         elif event == "exploit":
             trial.schedule.append(Change(int(record["epoch"]), dict(record["point"]), int(record["donor"])))
@@ -239,6 +240,14 @@ class Journal:
         elif event in ("pause", "retry"):
             trial.occupied(None)
             trial.state, trial.reason = "pending", ""
+
+
+def _inside(folder: Path, path: str) -> str:
+    """folder / path: what a journal from elsewhere names there is read, and removed when it is old."""
+    found = os.path.normpath(folder / path)
+    if not Path(found).is_relative_to(os.path.normpath(folder)):
+        raise UserError(f"{folder / FILE} names a checkpoint that is not in the sweep's folder: {path!r}")
+    return found
 
 
 def traceback_file(folder: Path, number: int) -> Path:
@@ -285,10 +294,20 @@ def events(path: Path) -> Iterator[dict[str, Any]]:
     """What is in a file of events, but a torn last line."""
     if not path.exists():
         return
-    with path.open() as file:
-        for line in file:
+    with path.open(errors="replace") as file:
+        for number, line in enumerate(file, start=1):
             if line.endswith("\n"):
-                yield json.loads(line)
+                yield _event(path, number, line)
+
+
+def _event(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        event = json.loads(line)
+        if not isinstance(event, dict) or not {"event", "at"} <= event.keys():
+            raise ValueError
+    except ValueError:
+        raise UserError(f"{path}: line {number} is no event of a sweep") from None
+    return event
 
 
 def _drop_torn_line(path: Path) -> None:

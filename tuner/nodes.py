@@ -10,9 +10,9 @@ from typing import Any
 
 from trainables.errors import UserError, first_line
 from trainables.experiment import Experiment
-from tuner import probe
-from tuner.plan import Plan, prepare_data
-from tuner.room import Machine, Room, of_ray
+from tuner import probe, staging
+from tuner.plan import Plan
+from tuner.room import Room, of_ray
 from tuner.sweep import Sweep
 
 SECONDS_TO_ANSWER = 180.0  # a node unpacks the code and starts a process first
@@ -64,19 +64,13 @@ def check_storage(sweep: Sweep) -> None:
         mark.rmdir()
 
 
-def prepare(plan: Plan) -> list[str]:
+def prepare(plan: Plan, progress: staging.Progress) -> list[str]:
     """The data sets on every node that a trial may come to; what is in them. UserError where one is not."""
-    resources = plan.sweep.resources
-
-    def may_train(node: dict[str, Any]) -> bool:
-        has = node["Resources"]
-        return Machine(has.get("CPU", 0), has.get("GPU", 0)).bundles(resources) > 0
-
-    found = on_each(_prepared, plan, only=may_train)
-    for address, (_, error) in found.items():
-        if error:
-            raise UserError(f"node {address}: {error}")
-    return next((lines for lines, _ in found.values()), [])
+    found = staging.stage(plan, progress)
+    for address, staged in found.items():
+        if staged.state == staging.FAILED:
+            raise UserError(f"node {address}: {staged.told[0]}")
+    return list(next((staged.told for staged in found.values()), ()))
 
 
 def on_each(
@@ -136,11 +130,3 @@ def _marked(mark: str) -> dict[str, str]:
     except OSError as error:
         return {"name": name, "error": str(error.strerror)}
     return {"name": name, "error": ""}
-
-
-def _prepared(plan: Plan) -> tuple[list[str], str]:
-    """Runs on a node."""
-    try:
-        return prepare_data(plan, lambda what, done, total: None), ""
-    except UserError as error:
-        return [], str(error)

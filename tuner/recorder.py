@@ -1,16 +1,15 @@
 """Ray's events -> the desk, and to the control what of them it decides on."""
 
-import pickle
-from pathlib import Path
 from typing import Any
 
-from ray.exceptions import RayError, RayTaskError
+import ray
 from ray.tune import Callback
 from ray.tune.experiment import Trial as RayTrial
 
-from trainables.errors import ProcessLost, first_line
+from trainables.errors import MISPLACED
 from tuner.control import Control
 from tuner.desk import Desk
+from tuner.failures import last_failure
 from tuner.journal import traceback_file
 from tuner.scheduling import Rule
 from tuner.scheduling.tune import NUMBER
@@ -24,6 +23,8 @@ class Recorder(Callback):
 
     def __init__(self, desk: Desk, rule: Rule, control: Control) -> None:
         self._desk, self._rule, self._control = desk, rule, control
+        self._open: list[RayTrial] = []  # those of Ray's that have not ended: it gives all of them at each step
+        self._met = 0
 
     def tell_decided(self) -> None:
         """Ends the trials that the rule stopped while they were paused; changes those that copy others."""
@@ -55,6 +56,8 @@ class Recorder(Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
         result, number = trial.last_result, trial.config[NUMBER]
+        if result.get("state") == MISPLACED and self._moves(number, result):
+            return
         if result.get("state") in ("infeasible", "failed"):
             if "traceback" in result:
                 self._keep_traceback(number, result["traceback"])
@@ -67,24 +70,37 @@ class Recorder(Callback):
             self._desk.journal.write("pause", trial=number)
         self.tell_decided()  # those that waited for this one
 
+    def _moves(self, number: int, result: dict[str, Any]) -> bool:
+        """A trial that found no data where it was placed goes on elsewhere; False where this is the only node."""
+        nodes = {node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")}
+        if len(nodes) < 2:
+            result["state"] = "failed"
+            return False
+        node = result["node"]
+        self._control.avoid(node, result["reason"], len(nodes - {node, *self._control.avoided}))
+        self._desk.journal.write("pause", trial=number)
+        return True
+
     def on_trial_error(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
         """What Ray tried again and again: mostly a worker or a node that is gone."""
-        number, error = trial.config[NUMBER], _last_error(trial)
-        if error is not None:
-            self._keep_traceback(number, str(error))
-        cause = error.cause if isinstance(error, RayTaskError) else None
-        if cause is not None and not isinstance(cause, ProcessLost | RayError):
-            self._end(number, "failed", f"{type(cause).__name__}: {first_line(cause)}")
-        elif OUT_OF_MEMORY in str(error):
+        number, failure = trial.config[NUMBER], last_failure(trial.error_file)
+        if failure.text:
+            self._keep_traceback(number, failure.text)
+        if failure.error and not failure.lost:
+            self._end(number, "failed", f"{failure.error.rpartition('.')[2]}: {failure.told}")
+        elif OUT_OF_MEMORY in failure.text:
             self._end(number, "infeasible", "out of memory: the machine had none left for its worker")
         else:
-            last = "" if error is None else f", at last: {first_line(cause or error)}"
+            last = f", at last: {failure.told}" if failure.told else ""
             self._end(number, "lost", f"its worker was lost {LOST_RETRIES + 1} times{last}")
         self.tell_decided()
 
     def on_step_end(self, iteration: int, trials: list[RayTrial], **info: Any) -> None:
-        live = _in(trials, RayTrial.PENDING, RayTrial.RUNNING)
-        self._control.follow(live=live, running=_in(trials, RayTrial.RUNNING))
+        waiting = (RayTrial.PENDING, RayTrial.RUNNING, RayTrial.PAUSED)
+        self._open = [trial for trial in (*self._open, *trials[self._met :]) if trial.status in waiting]
+        self._met = len(trials)
+        live = _in(self._open, RayTrial.PENDING, RayTrial.RUNNING)
+        self._control.follow(live=live, running=_in(self._open, RayTrial.RUNNING))
         self._desk.board.refresh()
         self._control.act()
 
@@ -98,12 +114,3 @@ class Recorder(Callback):
 
 def _in(trials: list[RayTrial], *statuses: str) -> set[int]:
     return {trial.config[NUMBER] for trial in trials if trial.status in statuses}
-
-
-def _last_error(trial: RayTrial) -> Exception | None:
-    """What Ray wrote down of the latest failure, on this machine; it tells its callbacks nothing."""
-    file = Path(trial.pickled_error_file or "")
-    if not file.is_file():
-        return None
-    error: Exception = pickle.loads(file.read_bytes())
-    return error

@@ -31,7 +31,7 @@ def ask(folder: Path, kind: str, **values: Any) -> str:
     """Leaves a request, whole or not at all; returns its id."""
     identity = uuid.uuid4().hex
     place = folder / FOLDER
-    place.mkdir(exist_ok=True)
+    place.mkdir(mode=0o700, exist_ok=True)  # who may write here commands the driver
     draft = place / f"{identity}.draft"
     draft.write_text(json.dumps({"kind": kind, "values": values}))
     os.replace(draft, place / f"{identity}.json")
@@ -42,10 +42,18 @@ def take(folder: Path) -> list[Request]:
     """The requests that wait, oldest first; they wait no longer."""
     found = []
     for file in sorted((folder / FOLDER).glob("*.json"), key=lambda file: file.stat().st_mtime):
-        asked = json.loads(file.read_text())
+        found.append(_read(file))
         file.unlink()
-        found.append(Request(file.stem, asked["kind"], asked["values"]))
     return found
+
+
+def _read(file: Path) -> Request:
+    """A file that nobody's `ask` has written is a request of no kind, and refused as that."""
+    try:
+        asked = json.loads(file.read_text())
+        return Request(file.stem, str(asked["kind"]), dict(asked["values"]))
+    except (ValueError, TypeError, KeyError):
+        return Request(file.stem, "", {})
 
 
 def withdraw(folder: Path, identity: str) -> None:

@@ -3,7 +3,9 @@
 import os
 import platform
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import ray
@@ -13,7 +15,7 @@ from ray.tune.experiment import Trial as RayTrial
 
 from trainables.errors import first_line
 from trainables.trainable import RetrievalTrainable
-from tuner import cluster, lineage, requests, retention
+from tuner import cluster, lineage, requests, retention, secrets
 from tuner.board import Board
 from tuner.control import Control
 from tuner.desk import Desk
@@ -24,10 +26,11 @@ from tuner.recorder import LOST_RETRIES, Recorder
 from tuner.results import Results
 from tuner.scheduling import make_rule
 from tuner.scheduling.tune import NUMBER, RuleScheduler
-from tuner.searcher import JournalSearcher
+from tuner.searcher import AVOIDED, JournalSearcher
 from tuner.sweep import Sweep
 from tuner.tracking import Tracker, TrackingSummary
 
+NODE_LABEL = "ray.io/node-id"  # that Ray gives every node
 SECONDS_FOR_TRACKING = 60.0
 SECONDS_FOR_TRACKING_INTERRUPTED = 3.0
 
@@ -43,8 +46,11 @@ class Outcome:
     written: TrackingSummary
 
 
-def launch(plan: Plan, journal: Journal, board: Board) -> Outcome:
-    """Runs what the journal has not ended yet; the journal is open and carries the header of the sweep."""
+def launch(plan: Plan, journal: Journal, board: Board, trainable: Any = RetrievalTrainable) -> Outcome:
+    """Runs what the journal has not ended yet; the journal is open and carries the header of the sweep.
+
+    trainable: what Ray runs of a trial; one that replays curves takes its place where the driver is measured.
+    """
     sweep = plan.sweep
     requests.take(sweep.folder)  # those that an earlier driver did not live to see
     journal.write("launch", host=platform.node(), pid=os.getpid())
@@ -63,7 +69,7 @@ def launch(plan: Plan, journal: Journal, board: Board) -> Outcome:
         with interruption.listening(), cluster.local_ray(), interruption.listening():
             interruption.act()
             if not journal.complete:
-                _fit(desk, control)
+                _fit(desk, control, trainable)
         state, reason = control.state or "interrupted", control.reason
         if journal.complete and state != "failed":
             state, reason = "finished", ""
@@ -95,7 +101,7 @@ def header(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _fit(desk: Desk, control: Control) -> None:
+def _fit(desk: Desk, control: Control, trainable: Any) -> None:
     plan, journal = desk.plan, desk.journal
     sweep = plan.sweep
     rule = make_rule(sweep, plan.epochs, plan.trials)
@@ -105,8 +111,9 @@ def _fit(desk: Desk, control: Control) -> None:
         desk.started(journal.trials[number])
     recorder.tell_decided()
     attempts = len(list(sweep.folder.glob("launch-*"))) + 1
+    secrets.keep_from_arguments()
     tuner = tune.Tuner(
-        tune.with_resources(RetrievalTrainable, resources(sweep)),
+        tune.with_resources(trainable, partial(_placed, sweep)),
         tune_config=TuneConfig(
             search_alg=JournalSearcher(desk, rule, control),
             scheduler=RuleScheduler(rule, sweep.objective.metric),
@@ -130,8 +137,20 @@ def _folder(trial: RayTrial) -> str:
     return f"trial-{trial.config[NUMBER]:04d}-{trial.trial_id.rpartition('_')[2]}"
 
 
-def resources(sweep: Sweep) -> tune.PlacementGroupFactory:
-    """Of one trial: a bundle for each worker, all on one node where they fit; who asks several takes none itself."""
+def resources(sweep: Sweep, avoided: Sequence[str] = ()) -> tune.PlacementGroupFactory:
+    """Of one trial: a bundle for each worker, all on one node where they fit; who asks several takes none itself.
+
+    avoided: ids of nodes on which no bundle is placed.
+    """
     worker = {"CPU": float(sweep.resources.cpu), "GPU": sweep.resources.gpu}
     workers = sweep.resources.workers
-    return tune.PlacementGroupFactory([worker] if workers == 1 else [{}] + [worker] * workers, strategy="PACK")
+    bundles = [worker] if workers == 1 else [{}] + [worker] * workers
+    if not avoided:
+        return tune.PlacementGroupFactory(bundles, strategy="PACK")
+    elsewhere = {NODE_LABEL: f"!in({','.join(avoided)})"}
+    return tune.PlacementGroupFactory(bundles, strategy="PACK", bundle_label_selector=[elsewhere] * workers)
+
+
+def _placed(sweep: Sweep, config: dict[str, Any]) -> tune.PlacementGroupFactory:
+    """Ray asks with a copy of this function: what changes while trials run stands in their config."""
+    return resources(sweep, config[AVOIDED])

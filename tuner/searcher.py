@@ -17,6 +17,8 @@ from tuner.scheduling import Rule
 from tuner.scheduling.tune import NUMBER
 from tuner.sweep import Sweep
 
+AVOIDED = "avoided"  # the key of a Ray trial's config with the nodes on which it is not placed
+
 
 class JournalSearcher(Searcher):
     """Gives Ray the trials that are left of those drawn, then new points; all of them journaled before they start."""
@@ -80,6 +82,7 @@ class JournalSearcher(Searcher):
             "resume_from": start.folder,
             "scheduled": start.changes,
             "workers": plan.sweep.resources.workers,
+            AVOIDED: sorted(self._control.avoided),
         }
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:

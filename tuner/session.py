@@ -85,7 +85,7 @@ def _prepared(plan: Plan, bars: Bars) -> list[str]:
     if not cluster.is_joined():
         return prepare_data(plan, bars.update)
     nodes.check_storage(plan.sweep)
-    return nodes.prepare(plan)
+    return nodes.prepare(plan, bars.update)
 
 
 def check_folder(sweep: Sweep, *, resume: bool, fresh: bool) -> None:

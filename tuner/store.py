@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 import socket
 import sys
 from pathlib import Path
@@ -11,16 +10,12 @@ from urllib.parse import urlparse
 
 from trainables.errors import UserError, unknown
 from tuner.places import placed
+from tuner.secrets import check_address, safe
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 SCHEMES = ("sqlite", "postgresql", "mysql", "http", "https")
-
-
-def safe(uri: str) -> str:
-    """The address without a password."""
-    return re.sub(r"//[^/@]*@", "//***@", uri)
 
 
 def sqlite_file(uri: str) -> Path | None:
@@ -36,6 +31,7 @@ def absolute(uri: str) -> str:
 
 def check(uri: str) -> None:
     """UserError for an address that cannot take a sweep; creates nothing."""
+    check_address("tracking", uri)
     scheme = uri.partition(":")[0].partition("+")[0]
     if scheme not in SCHEMES:
         raise unknown("tracking scheme", scheme, SCHEMES, where=f"tracking={safe(uri)}")

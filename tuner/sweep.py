@@ -10,7 +10,9 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 from yaml import YAMLError
 
+from trainables import environment
 from trainables.errors import UserError, first_line
+from tuner import secrets
 from tuner.language import parse_space
 from tuner.places import placed
 from tuner.schema import Block, Settings
@@ -53,6 +55,7 @@ def load_sweep(path: str | Path, settings: Sequence[str] = ()) -> Sweep:
     file = Path(path)
     if not file.is_file():
         raise _missing(file)
+    environment.register()
     try:
         written = OmegaConf.to_container(OmegaConf.load(file), resolve=True)
     except (YAMLError, OmegaConfBaseException) as error:
@@ -111,6 +114,8 @@ def _sweep(values: Mapping[str, Any], file: str) -> Sweep:
         if first["type"] == "missing":
             raise UserError(f"{file}: {path!r} is missing") from None
         raise UserError(f"{file}: {path}={first['input']!r}: {first['msg']}") from None
+    for key in ("tracking", "storage"):
+        secrets.check_address(key, getattr(sweep, key))
     check_unused(sweep)
     _ = sweep.searched  # every distribution, condition and constraint can be read
     return sweep

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from trainables.errors import first_line
-from tuner import store
+from tuner import secrets, store
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -174,7 +174,7 @@ class Tracker:
         self._failed += 1
         if not self._first_error:
             self._first_error = text
-            log.warning("MLflow at %s: %s; the sweep goes on", store.safe(self._uri), text)
+            log.warning("MLflow at %s: %s; the sweep goes on", secrets.safe(self._uri), text)
 
     def _open(self, tags: dict[str, str], artifacts: dict[str, str]) -> None:
         client = self._client()

@@ -210,3 +210,23 @@ def test_a_sweep_whose_first_trials_fail_alike_ends_before_the_next_starts(
         control.act()
     assert control.state == "failed"
     assert control.reason == "the first 3 trials failed alike: ValueError: 0 things"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('{"kind": "__init__", "values": {}}', "refused: unknown request '__init__'"),
+        ('{"kind": "stop", "values": {"later": 1}}', "refused: "),
+        ("no JSON", "refused: unknown request ''"),
+    ],
+)
+def test_a_request_that_nobody_could_have_asked_is_refused(
+    launch: Callable[..., Control], content: str, said: str
+) -> None:
+    control = launch()
+    folder = control._desk.journal.folder
+    (folder / requests.FOLDER).mkdir()
+    (folder / requests.FOLDER / "one.json").write_text(content)
+    control.act()
+    answer = requests.answer(folder, "one", 1)
+    assert answer is not None and answer.startswith(said) and not control.state

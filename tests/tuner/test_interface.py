@@ -91,6 +91,13 @@ def test_serves_the_runs_and_ends_with_ctrl_c(sweep_file: Path, tmp_path: Path, 
                     break
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 time.sleep(0.3)
+        listening = {
+            one.laddr.ip
+            for server in [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+            for one in server.net_connections("inet")
+            if one.status == psutil.CONN_LISTEN
+        }
+        assert listening == {"127.0.0.1"}
     finally:
         children = psutil.Process(process.pid).children(recursive=True)
         os.kill(process.pid, how)

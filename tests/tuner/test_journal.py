@@ -16,7 +16,7 @@ def written(folder: Path) -> Journal:
     journal.write("point", trial=0, point={"a": 0.1})
     journal.write("report", trial=0, epoch=1, metrics={"val/m": 0.3})
     journal.write("report", trial=0, epoch=2, metrics={"val/m": 0.5})
-    journal.write("checkpoint", trial=0, epoch=2, path="/c/2")
+    journal.write("checkpoint", trial=0, epoch=2, path="c/2")
     journal.write("report", trial=0, epoch=3, metrics={"val/m": math.nan})
     return journal
 
@@ -30,7 +30,7 @@ def test_read_is_what_was_written(tmp_path: Path) -> None:
     assert read.header["launch"] == "x"
     assert read.trials[0].point == {"a": 0.1} and read.trials[0].state == "finished"
     assert read.trials[0].best("val/m", "max") == (2, 0.5) and read.trials[0].best("val/m", "min") == (1, 0.3)
-    assert read.trials[0].checkpoints == {2: "/c/2"}
+    assert read.trials[0].checkpoints == {2: str(tmp_path / "c" / "2")}
     assert read.trials[1].state == "pending" and read.trials[1].best("val/m", "max") is None
     assert not read.complete
 

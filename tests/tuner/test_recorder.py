@@ -1,6 +1,6 @@
 """Ray's events -> the journal: how a trial ends, and why. No Ray runs."""
 
-import pickle
+import traceback
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +9,7 @@ import pytest
 from ray.exceptions import RayActorError, RayTaskError
 from ray.tune.experiment import Trial as RayTrial
 
-from trainables.errors import ProcessLost
+from trainables.errors import ProcessLost, UserError
 from tuner.board import Board
 from tuner.control import Control
 from tuner.desk import Desk
@@ -46,12 +46,23 @@ def recorder(desk: Desk) -> Recorder:
 
 
 def of_ray(status: str = RayTrial.RUNNING, error_file: Path | None = None, **result: Any) -> Any:
-    return SimpleNamespace(config={NUMBER: 0}, status=status, last_result=result, pickled_error_file=error_file)
+    return SimpleNamespace(config={NUMBER: 0}, status=status, last_result=result, error_file=error_file)
 
 
 def report(recorder: Recorder, epoch: int) -> None:
     result = {"state": "running", "reported": ["val/map_at_r"], "val/map_at_r": 0.5, "epoch": epoch}
     recorder.on_trial_result(0, [], of_ray(), result)
+
+
+def raised(cause: Exception) -> RayTaskError:
+    """As it comes out of an actor's method, after another one that it was raised for."""
+    try:
+        try:
+            raise KeyError("first")
+        except KeyError as error:
+            raise cause from error
+    except Exception:
+        return RayTaskError("step", traceback.format_exc(), cause, "ray::RetrievalTrainable.train()", 7, "127.0.0.1")
 
 
 LOST = "its worker was lost 5 times"
@@ -62,8 +73,9 @@ LOST = "its worker was lost 5 times"
     [
         (None, "lost", LOST),
         (RayActorError(error_msg="The actor died.\nIts pid was 7"), "lost", f"{LOST}, at last: The actor died."),
-        (RayTaskError("step", "", ProcessLost("rank 1 is gone")), "lost", f"{LOST}, at last: rank 1 is gone"),
-        (RayTaskError("save", "", OSError("No space left")), "failed", "OSError: No space left"),
+        (raised(ProcessLost("rank 1 is gone")), "lost", f"{LOST}, at last: rank 1 is gone"),
+        (raised(OSError("No space left\non any: disk")), "failed", "OSError: No space left"),
+        (raised(UserError("")), "failed", "UserError: UserError"),
         (RayActorError(error_msg="Worker exit type: NODE_OUT_OF_MEMORY"), "infeasible",
          "out of memory: the machine had none left for its worker"),
     ],
@@ -71,10 +83,11 @@ LOST = "its worker was lost 5 times"
 def test_what_ray_tried_too_often(
     recorder: Recorder, desk: Desk, tmp_path: Path, error: Exception | None, state: str, reason: str
 ) -> None:
-    file = tmp_path / "error.pkl"
-    if error is not None:
-        file.write_bytes(pickle.dumps(error))
-    recorder.on_trial_error(0, [], of_ray(error_file=file))
+    file = tmp_path / "error.txt"
+    for attempt in range(2 if error is not None else 0):
+        with file.open("a") as written:  # as Ray's Trial.handle_error does
+            written.write(f"Failure # {attempt + 1} (occurred at 2026-01-01_00-00-00)\n{error}\n")
+    recorder.on_trial_error(0, [], of_ray(error_file=str(file)))
     trial = desk.journal.trials[0]
     assert (trial.state, trial.reason) == (state, reason)
     assert traceback_file(desk.journal.folder, 0).is_file() == (error is not None)
@@ -112,3 +125,20 @@ def test_a_driver_killed_before_it_wrote_the_end_is_made_up_for(desk: Desk, reco
     assert read[1].state == "finished" and Path(read[1].checkpoints[desk.plan.epochs]) == folder
     # its last checkpoint is not there: the last epoch is trained again
     assert read[2].state == "running" and read[3].state == "pending"
+
+
+def test_a_step_looks_at_live_trials_alone(desk: Desk, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray gives every trial of the launch at each step: what has ended is looked at once."""
+    followed: list[tuple[set[int], set[int]]] = []
+    monkeypatch.setattr(recorder._control, "follow", lambda live, running: followed.append((set(live), set(running))))
+    trials = [SimpleNamespace(config={NUMBER: number}, status=RayTrial.PENDING) for number in range(3)]
+    steps = [("PENDING", "RUNNING", "TERMINATED"), ("RUNNING", "PENDING", "TERMINATED"), ("ERROR", "RUNNING", "ERROR")]
+    for statuses in steps:
+        for trial, status in zip(trials, statuses, strict=True):
+            trial.status = status
+        recorder.on_step_end(0, trials)  # type: ignore[arg-type]
+    assert followed == [({0, 1}, {1}), ({0, 1}, {0}), ({1}, {1})]
+    trials[0].status = RayTrial.RUNNING  # what Ray has given up it does not take up again
+    trials.append(SimpleNamespace(config={NUMBER: 0}, status=RayTrial.PENDING))  # the same trial, tried again
+    recorder.on_step_end(0, trials)  # type: ignore[arg-type]
+    assert followed[-1] == ({0, 1}, {1})

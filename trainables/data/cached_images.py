@@ -32,7 +32,7 @@ class CachedImages:
         self.folder = folder
         try:
             meta = json.loads((folder / META).read_text())
-            self._index: np.ndarray = np.load(folder / INDEX)
+            self._index: np.ndarray = np.load(folder / INDEX, allow_pickle=False)
             self._pixels: np.ndarray = np.memmap(folder / PIXELS, mode="r", dtype=np.uint8)
         except (OSError, ValueError, EOFError) as error:
             raise CacheUnusable(f"{folder}: {error}") from None

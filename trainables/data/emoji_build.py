@@ -58,7 +58,7 @@ def _rendered(vendors: dict[str, Vendor], work: Path, progress: Progress) -> lis
         key = hashlib.sha256("\n".join(drawing.svg for drawing in own).encode()).hexdigest()[:16]
         file = work / f"rendered-{name}-{key}.npz"
         if file.is_file():
-            with np.load(file) as saved:
+            with np.load(file, allow_pickle=False) as saved:
                 pixels, drawn = saved["pixels"], saved["drawn"]
         else:
             pixels = np.zeros((len(own), SIZE, SIZE, 3), dtype=np.uint8)

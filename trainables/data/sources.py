@@ -17,7 +17,7 @@ class ArrayImages:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.pixels: np.ndarray = np.load(path, mmap_mode="r")
+        self.pixels: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
         assert self.pixels.ndim == 4 and self.pixels.shape[-1] == 3 and self.pixels.dtype == np.uint8, path
 
     def __len__(self) -> int:

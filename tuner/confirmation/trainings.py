@@ -9,7 +9,7 @@ from ray.tune.search import Searcher
 
 from trainables.composition import compose
 from trainables.trainable import RetrievalTrainable
-from tuner import cluster
+from tuner import cluster, secrets
 from tuner.confirmation.arms import overrides
 from tuner.confirmation.ledger import Repeat
 from tuner.confirmation.office import Office
@@ -42,6 +42,7 @@ def _settled(office: Office, repeat: Repeat) -> bool:
 def _fit(office: Office, waiting: list[Repeat], interruption: Interruption) -> None:
     sweep, number = office.sweep, office.confirmation.number
     attempt = len(list(sweep.folder.glob(f"confirm-{number}-launch-*"))) + 1
+    secrets.keep_from_arguments()
     tune.Tuner(
         tune.with_resources(RetrievalTrainable, resources(sweep)),
         tune_config=TuneConfig(

@@ -54,7 +54,8 @@ def carry_out(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
             return _ui(jobs, place, name, words, arguments.port)
         if command in LAUNCHES:
             return _launch(jobs, place, name, words, arguments)
-        return _look(jobs, name, words)
+        on_nodes = ["--address", cluster.HERE] if command == "data" else []
+        return _look(jobs, name, [*words, *on_nodes])
 
 
 @contextlib.contextmanager

@@ -1,8 +1,10 @@
 """Optuna's samplers, their study rebuilt from the journal for every question: TPE, a Gaussian process, NSGA-II."""
 
+import copy
 import datetime
 import warnings
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from tuner.sampling.designs import random_point
@@ -145,21 +147,36 @@ def _frozen(
     scores: dict[int, float],
     attributes: dict[str, Any] | None = None,
 ) -> "FrozenTrial":
-    from optuna.trial import TrialState, create_trial
+    from optuna.trial import TrialState
 
+    now = datetime.datetime.now()
     running = state == TrialState.RUNNING
-    frozen = create_trial(
-        state=TrialState.PRUNED if running else state,
+    return told_trial()(
+        number=-1,
+        trial_id=-1,
+        state=state,
+        value=None,
         values=list(values) if state == TrialState.COMPLETE else None,
+        datetime_start=now,
+        datetime_complete=None if running else now,
         params=dict(one.point),
         distributions={key: optuna_distribution(question.space.distributions[key]) for key in one.point},
+        user_attrs={},
+        system_attrs=attributes or {},
         intermediate_values=dict(scores),
-        system_attrs=attributes,
     )
-    if running:
-        frozen.state, frozen.datetime_complete = state, None
-        frozen.datetime_start = datetime.datetime.now()
-    return frozen
+
+
+@cache
+def told_trial() -> "type[FrozenTrial]":
+    """A trial that a study may have as it is: Optuna copies each one deeply, more than half of a question's time."""
+    from optuna.trial import FrozenTrial
+
+    class Told(FrozenTrial):
+        def __deepcopy__(self, memo: dict[int, Any]) -> FrozenTrial:
+            return copy.copy(self)
+
+    return Told
 
 
 def _suggested(trial: "optuna.trial.Trial", key: str, distribution: Distribution) -> Value:

@@ -1,11 +1,14 @@
 """Each trial is told as what it is: never an early value for a final one, no NaN, nothing of a bug."""
 
 import math
+from dataclasses import replace
 
-from optuna.trial import TrialState
+import pytest
+from optuna.trial import FrozenTrial, TrialState
 
 from tests.tuner.sampling.made import CONDITIONAL, LATENCY, METRIC, made_sweep, trial
 from tuner.journal import Trial
+from tuner.sampling import studies, suggest
 from tuner.sampling.outcomes import completed, outcomes, ranks
 from tuner.sampling.question import Question
 from tuner.sampling.studies import complete_trials, pruned_trials
@@ -123,3 +126,12 @@ def test_a_step_that_is_missed_is_outside() -> None:
     journal = {0: trial(0, {"s": 0.3}, "finished", 0.1), 1: trial(1, {"s": 0.5}, "finished", 0.1)}
     asked = Question.of(made_sweep("tpe", space), 2, journal)
     assert [one.params for one in pruned_trials(asked, outcomes(asked))] == [{"s": 0.5}]
+
+
+def test_what_is_not_copied_is_not_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Optuna would copy each trial that it is told of: the draws and the trials are as if it had."""
+    many = {number: replace(JOURNAL[number % 3], number=number) for number in range(30)}
+    drawn = suggest(made_sweep("tpe"), 30, many)
+    assert drawn == suggest(made_sweep("tpe"), 30, many)
+    monkeypatch.setattr(studies, "told_trial", lambda: FrozenTrial)
+    assert drawn == suggest(made_sweep("tpe"), 30, many)
