@@ -138,6 +138,7 @@ def two_nodes(tiny_emoji: Path, sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -
     from ray.cluster_utils import Cluster
 
     cluster.prepare_environment(sweep)
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # else they starve on a busy machine
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # as this process found it when it imported Ray
     folder = tempfile.mkdtemp(prefix="rt-")  # short: a socket's path
     with cluster.loopback_alone():
