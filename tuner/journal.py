@@ -24,16 +24,15 @@ killed loses nothing but the epochs after a trial's last checkpoint.
 """
 
 import fcntl
-import json
 import math
 import os
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from trainables.errors import UserError
+from tuner.events import append, events, take
 from tuner.space import Point
 
 FILE = "journal.jsonl"
@@ -266,53 +265,3 @@ def running(folder: Path) -> bool:
         except BlockingIOError:
             return True
     return False
-
-
-def take(path: Path, taken: str) -> IO[str]:
-    """A file of events, open for this process alone; UserError(taken) where another has it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = path.open("a+")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise UserError(taken) from None
-    _drop_torn_line(path)
-    return file
-
-
-def append(file: IO[str], event: str, **values: Any) -> dict[str, Any]:
-    """The event as it was written; it is on disk when this returns."""
-    record = {"event": event, "at": round(time.time(), 3), **values}
-    file.write(json.dumps(record) + "\n")
-    file.flush()
-    os.fsync(file.fileno())
-    return record
-
-
-def events(path: Path) -> Iterator[dict[str, Any]]:
-    """What is in a file of events, but a torn last line."""
-    if not path.exists():
-        return
-    with path.open(errors="replace") as file:
-        for number, line in enumerate(file, start=1):
-            if line.endswith("\n"):
-                yield _event(path, number, line)
-
-
-def _event(path: Path, number: int, line: str) -> dict[str, Any]:
-    try:
-        event = json.loads(line)
-        if not isinstance(event, dict) or not {"event", "at"} <= event.keys():
-            raise ValueError
-    except ValueError:
-        raise UserError(f"{path}: line {number} is no event of a sweep") from None
-    return event
-
-
-def _drop_torn_line(path: Path) -> None:
-    """A driver that died while writing leaves half a line; the event it was to record never took effect."""
-    content = path.read_bytes()
-    if content and not content.endswith(b"\n"):
-        with path.open("r+b") as file:
-            file.truncate(content.rfind(b"\n") + 1)

@@ -3,7 +3,6 @@
 import os
 import platform
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,16 +20,15 @@ from tuner.control import Control
 from tuner.desk import Desk
 from tuner.interruption import Interruption
 from tuner.journal import Journal
+from tuner.placement import placed
 from tuner.plan import Plan
 from tuner.recorder import LOST_RETRIES, Recorder
 from tuner.results import Results
 from tuner.scheduling import make_rule
 from tuner.scheduling.tune import NUMBER, RuleScheduler
-from tuner.searcher import AVOIDED, JournalSearcher
-from tuner.sweep import Sweep
+from tuner.searcher import JournalSearcher
 from tuner.tracking import Tracker, TrackingSummary
 
-NODE_LABEL = "ray.io/node-id"  # that Ray gives every node
 SECONDS_FOR_TRACKING = 60.0
 SECONDS_FOR_TRACKING_INTERRUPTED = 3.0
 
@@ -113,7 +111,7 @@ def _fit(desk: Desk, control: Control, trainable: Any) -> None:
     attempts = len(list(sweep.folder.glob("launch-*"))) + 1
     secrets.keep_from_arguments()
     tuner = tune.Tuner(
-        tune.with_resources(trainable, partial(_placed, sweep)),
+        tune.with_resources(trainable, partial(placed, sweep.resources.model_dump())),
         tune_config=TuneConfig(
             search_alg=JournalSearcher(desk, rule, control),
             scheduler=RuleScheduler(rule, sweep.objective.metric),
@@ -135,22 +133,3 @@ def _fit(desk: Desk, control: Control, trainable: Any) -> None:
 def _folder(trial: RayTrial) -> str:
     """One trial may be in Ray's hands twice in a launch: it was tried again."""
     return f"trial-{trial.config[NUMBER]:04d}-{trial.trial_id.rpartition('_')[2]}"
-
-
-def resources(sweep: Sweep, avoided: Sequence[str] = ()) -> tune.PlacementGroupFactory:
-    """Of one trial: a bundle for each worker, all on one node where they fit; who asks several takes none itself.
-
-    avoided: ids of nodes on which no bundle is placed.
-    """
-    worker = {"CPU": float(sweep.resources.cpu), "GPU": sweep.resources.gpu}
-    workers = sweep.resources.workers
-    bundles = [worker] if workers == 1 else [{}] + [worker] * workers
-    if not avoided:
-        return tune.PlacementGroupFactory(bundles, strategy="PACK")
-    elsewhere = {NODE_LABEL: f"!in({','.join(avoided)})"}
-    return tune.PlacementGroupFactory(bundles, strategy="PACK", bundle_label_selector=[elsewhere] * workers)
-
-
-def _placed(sweep: Sweep, config: dict[str, Any]) -> tune.PlacementGroupFactory:
-    """Ray asks with a copy of this function: what changes while trials run stands in their config."""
-    return resources(sweep, config[AVOIDED])

@@ -12,12 +12,11 @@ from tuner.control import Control
 from tuner.desk import Desk
 from tuner.journal import Trial
 from tuner.lineage import Start
+from tuner.placement import AVOIDED
 from tuner.sampling import Draw, suggest
 from tuner.scheduling import Rule
 from tuner.scheduling.tune import NUMBER
 from tuner.sweep import Sweep
-
-AVOIDED = "avoided"  # the key of a Ray trial's config with the nodes on which it is not placed
 
 
 class JournalSearcher(Searcher):

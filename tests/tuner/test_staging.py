@@ -24,6 +24,7 @@ from tuner.control import Control
 from tuner.desk import Desk
 from tuner.interruption import Interruption
 from tuner.journal import Journal
+from tuner.placement import resources
 from tuner.plan import make_plan
 from tuner.recorder import Recorder
 from tuner.scheduling.rule import EveryEpoch
@@ -114,11 +115,11 @@ def test_a_node_without_data_is_avoided(
 
 
 def test_no_bundle_is_placed_on_an_avoided_node(sweep: Sweep) -> None:
-    assert runner.resources(sweep) == runner.resources(sweep, [])
-    asked = runner.resources(sweep, ["a", "b"])
+    block = sweep.resources.model_dump()
+    assert resources(block) == resources(block, [])
+    asked = resources(block, ["a", "b"])
     assert asked._kwargs["bundle_label_selector"] == [{"ray.io/node-id": "!in(a,b)"}]
-    workers = sweep.model_copy(update={"resources": sweep.resources.model_copy(update={"workers": 2})})
-    assert len(runner.resources(workers, ["a"])._kwargs["bundle_label_selector"]) == 2
+    assert len(resources({**block, "workers": 2}, ["a"])._kwargs["bundle_label_selector"]) == 2
 
 
 class Elsewhere(ReplayTrainable):
@@ -138,6 +139,7 @@ def two_nodes(tiny_emoji: Path, sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -
     from ray.cluster_utils import Cluster
 
     cluster.prepare_environment(sweep)
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # else they starve on a busy machine
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # as this process found it when it imported Ray
     folder = tempfile.mkdtemp(prefix="rt-")  # short: a socket's path
     with cluster.loopback_alone():

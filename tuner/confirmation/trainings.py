@@ -14,8 +14,8 @@ from tuner.confirmation.arms import overrides
 from tuner.confirmation.ledger import Repeat
 from tuner.confirmation.office import Office
 from tuner.interruption import Interruption
+from tuner.placement import resources
 from tuner.recorder import LOST_RETRIES
-from tuner.runner import resources
 
 KEY = "repeat"  # of a Ray trial's config: which training it is
 
@@ -44,7 +44,7 @@ def _fit(office: Office, waiting: list[Repeat], interruption: Interruption) -> N
     attempt = len(list(sweep.folder.glob(f"confirm-{number}-launch-*"))) + 1
     secrets.keep_from_arguments()
     tune.Tuner(
-        tune.with_resources(RetrievalTrainable, resources(sweep)),
+        tune.with_resources(RetrievalTrainable, resources(sweep.resources.model_dump())),
         tune_config=TuneConfig(
             search_alg=_Queue(office, waiting),
             num_samples=len(waiting),

@@ -1,0 +1,30 @@
+"""Where a trial is placed: what it takes, and the nodes that it keeps away from.
+
+Ray asks for it in every trial's process too, so nothing heavy is imported here.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ray import tune
+
+AVOIDED = "avoided"  # the key of a Ray trial's config with the nodes on which it is not placed
+NODE_LABEL = "ray.io/node-id"  # that Ray gives every node
+
+
+def resources(asked: Mapping[str, Any], avoided: Sequence[str] = ()) -> tune.PlacementGroupFactory:
+    """Of one trial: a bundle for each worker, all on one node where they fit; who asks several takes none itself.
+
+    asked: the block `resources` of a sweep. avoided: ids of nodes on which no bundle is placed.
+    """
+    worker, workers = {"CPU": float(asked["cpu"]), "GPU": float(asked["gpu"])}, int(asked["workers"])
+    bundles = [worker] if workers == 1 else [{}] + [worker] * workers
+    if not avoided:
+        return tune.PlacementGroupFactory(bundles, strategy="PACK")
+    elsewhere = {NODE_LABEL: f"!in({','.join(avoided)})"}
+    return tune.PlacementGroupFactory(bundles, strategy="PACK", bundle_label_selector=[elsewhere] * workers)
+
+
+def placed(asked: Mapping[str, Any], config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
+    """Ray asks with a copy of this function: what changes while trials run stands in their config."""
+    return resources(asked, config[AVOIDED])
