@@ -1,4 +1,4 @@
-"""`ray up` on machines one has, a sweep, `ray down`, all from a host that plays the laptop: docs/cluster/local.yaml."""
+"""`ray up` on machines one has, a sweep, its report, `ray down`, from a host that plays the laptop: local.yaml."""
 
 import shlex
 import signal
@@ -61,7 +61,7 @@ def ray(hosts: Hosts, files: Path, action: str) -> str:
     return hosts[LAPTOP].run("bash", "-c", line, timeout=240).stdout
 
 
-def test_from_ray_up_to_results_and_ray_down(hosts: Hosts, files: Path) -> None:
+def test_from_ray_up_to_the_report_and_ray_down(hosts: Hosts, files: Path) -> None:
     ray(hosts, files, "up")
     folder = hosts.shared / "runs" / "small"
     cluster = ("--cluster", "local.yaml")
@@ -87,6 +87,9 @@ def test_from_ray_up_to_results_and_ray_down(hosts: Hosts, files: Path) -> None:
     assert journal.launches[-1].host == hosts[HEAD].name
     done = on_the_laptop(hosts, files, "results", "small.yaml", *cluster)
     assert done.returncode == 0 and done.stdout.count("finished") == 3, done.stdout
+    done = on_the_laptop(hosts, files, "report", "small.yaml", *cluster)
+    page = folder / "report" / "report.html"
+    assert done.returncode == 0 and f"the report: {page}" in done.stdout and page.is_file(), done.stdout
     assert "small launched: 3 trials" in on_the_laptop(hosts, files, "logs", "small.yaml", *cluster).stdout
 
     ctrl_c_detaches_and_the_sweep_goes_on(hosts, files)
