@@ -23,7 +23,7 @@ roadmap-tune data info sop --root DIR          counts, sizes, fingerprint
 roadmap-tune data stage search_spaces/emoji.yaml   a sweep's data sets, here or on every node of a cluster, made once
 
 With --address HOST:PORT (of a Ray cluster) or --cluster FILE (of `ray up FILE`) run, resume, extend, retry, status,
-logs, stop, concurrent, results, analysis and ui happen there: docs/cluster/README.md.
+logs, stop, concurrent, results, analysis, report and ui happen there: docs/cluster/README.md.
 """
 
 import argparse
@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_check(add, sweep)
     _add_looks(add, reachable)
     add_confirm(add, sweep)
-    add_report(add, sweep)
+    add_report(add, reachable)
     analysis.add_commands(add, sweep, reachable)
     simulation.add_commands(add, sweep)
     datasets.add_commands(add, reachable)

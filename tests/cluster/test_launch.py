@@ -1,4 +1,4 @@
-"""`ray up` on machines one has, a sweep, `ray down`, all from a host that plays the laptop: docs/cluster/local.yaml."""
+"""`ray up` on machines one has, a sweep, its report, `ray down`, from a host that plays the laptop: local.yaml."""
 
 import shlex
 import signal
@@ -61,7 +61,7 @@ def ray(hosts: Hosts, files: Path, action: str) -> str:
     return hosts[LAPTOP].run("bash", "-c", line, timeout=240).stdout
 
 
-def test_from_ray_up_to_results_and_ray_down(hosts: Hosts, files: Path) -> None:
+def test_from_ray_up_to_the_report_and_ray_down(hosts: Hosts, files: Path) -> None:
     ray(hosts, files, "up")
     folder = hosts.shared / "runs" / "small"
     cluster = ("--cluster", "local.yaml")
@@ -87,6 +87,9 @@ def test_from_ray_up_to_results_and_ray_down(hosts: Hosts, files: Path) -> None:
     assert journal.launches[-1].host == hosts[HEAD].name
     done = on_the_laptop(hosts, files, "results", "small.yaml", *cluster)
     assert done.returncode == 0 and done.stdout.count("finished") == 3, done.stdout
+    done = on_the_laptop(hosts, files, "report", "small.yaml", *cluster)
+    page = folder / "report" / "report.html"
+    assert done.returncode == 0 and f"the report: {page}" in done.stdout and page.is_file(), done.stdout
     assert "small launched: 3 trials" in on_the_laptop(hosts, files, "logs", "small.yaml", *cluster).stdout
 
     ctrl_c_detaches_and_the_sweep_goes_on(hosts, files)
@@ -101,10 +104,10 @@ def ctrl_c_detaches_and_the_sweep_goes_on(hosts: Hosts, files: Path) -> None:
     words = ("run", "small.yaml", "--cluster", "local.yaml", *long)
     output = files / "output"
     running = hosts[LAPTOP].start("bash", "-c", f"cd {files} && exec {shlex.join((*COMMAND, *words))}", output=output)
-    wait_for(lambda: "long launched" in output.read_text(), 120, "the launch")
+    wait_for(lambda: "long launched" in output.read_text(), 240, "the launch")
     [process] = [one for one in hosts[LAPTOP].processes("tuner run") if "nsenter" not in one.name()]
     process.send_signal(signal.SIGINT)
-    assert running.wait(30) == 0 and "detached: long goes on" in output.read_text(), output.read_text()
+    assert running.wait(60) == 0 and "detached: long goes on" in output.read_text(), output.read_text()
     done = on_the_laptop(hosts, files, "stop", "small.yaml", "--cluster", "local.yaml", *long)
     assert done.returncode == 0 and "asked to stop" in done.stdout, done.stdout
     assert Journal.read(hosts.shared / "runs" / "long").launches[-1].state == "interrupted"
@@ -114,11 +117,11 @@ def ui_brings_mlflow_to_the_laptop(hosts: Hosts, files: Path) -> None:
     output = files / "ui"
     line = f"cd {files} && exec {shlex.join((*COMMAND, 'ui', 'small.yaml', '--cluster', 'local.yaml'))}"
     running = hosts[LAPTOP].start("bash", "-c", line, output=output)
-    wait_for(lambda: "Ctrl-C closes" in output.read_text(), 90, "the tunnel")
+    wait_for(lambda: "Ctrl-C closes" in output.read_text(), 240, "the tunnel")
     assert "http://127.0.0.1:5000/#/experiments/" in output.read_text()
     look = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:5000/version').read())"
     assert "b'3." in hosts[LAPTOP].run("python", "-c", look).stdout
     [process] = [one for one in hosts[LAPTOP].processes("tuner ui") if "nsenter" not in one.name()]
     process.send_signal(signal.SIGINT)
-    assert running.wait(30) == 0
+    assert running.wait(60) == 0
     assert not hosts[LAPTOP].processes("ExitOnForwardFailure")

@@ -40,11 +40,9 @@ def carry_out(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     add_options(options)
     _, words = options.parse_known_args(list(argv))
     command = words[0]
-    for option in ("csv", "json"):
+    for option in ("csv", "json", "seeds"):
         if getattr(arguments, option, None) is not None:
-            raise UserError(
-                f"--{option} would write on the cluster: leave it out, results.csv is in the sweep's folder"
-            )
+            raise UserError(f"--{option}: a file of this machine, and {command} happens on the cluster; leave it out")
     name = _name(arguments)
     with _reached(arguments) as place:
         jobs = Jobs(place.dashboard)
@@ -55,7 +53,11 @@ def carry_out(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
         if command in LAUNCHES:
             return _launch(jobs, place, name, words, arguments)
         on_nodes = ["--address", cluster.HERE] if command == "data" else []
-        return _look(jobs, name, [*words, *on_nodes])
+        code = _look(jobs, name, [*words, *on_nodes])
+        if command == "report" and code == 0:
+            how = "scp HEAD:PAGE ." if place.cluster is None else f"ray rsync-down {place.cluster.file} PAGE ."
+            print(f"that is in the cluster's storage; to have the page here: {how}", file=sys.stderr)
+        return code
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ FOLDER, PAGE, FIGURES = "report", "report.html", "figures"
 
 
 def add_command(commands: Any, sweep: argparse.ArgumentParser) -> None:
-    """sweep: the parser of SWEEP and --set, which it shares with other commands."""
+    """sweep: the parser of SWEEP, --set and where it is, which it shares with other commands."""
     report = commands.add_parser("report", parents=[sweep], help="one page: verdict, figures, every trial")
     report.add_argument("--out", type=Path, metavar="FOLDER", help="where to (the sweep's folder/report)")
     report.add_argument("--seeds", type=Path, metavar="CSV", help="repeated seeds, of `roadmap-tune record`")
