@@ -4,9 +4,10 @@ The driver composes the Experiment; a trial gets it whole, as JSON. What happens
 
     state "running", "infeasible" (diverged, out of memory) or "failed" (a bug, with its traceback)
 
-so that Ray's own retries are left for what Ray alone can see: workers and nodes that are gone.
+so that an error of Ray's is what Ray alone can see: a worker or a node that is gone.
 """
 
+import tempfile
 import traceback
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,12 @@ from trainables.data import seal_test_splits
 from trainables.errors import ProcessLost, first_line, out_of_memory
 from trainables.experiment import Experiment
 from trainables.folded import FoldedTraining, training_of
+from trainables.patience import patiently
 from trainables.steps import Diverged
 from trainables.trainable_group import CHECKPOINT, TrainingGroup, Workers
 from trainables.training import Training
+
+SECONDS_OF_PATIENCE = 3600.0  # while a checkpoint cannot be written
 
 
 class RetrievalTrainable(tune.Trainable):
@@ -50,10 +54,10 @@ class RetrievalTrainable(tune.Trainable):
             return self._ended("infeasible", f"diverged: {error}")
         except ProcessLost:
             self.cleanup()
-            raise  # to Ray, which starts the trial again from its checkpoint
+            raise  # to the driver, which starts the trial again from its checkpoint
         except Exception as error:
             if out_of_memory(error):
-                return self._ended("infeasible", f"out of memory: {first_line(error)}")
+                return {**self._ended("infeasible", f"out of memory: {first_line(error)}"), "memory": True}
             told = f"{type(error).__name__}: {first_line(error)}"
             return {**self._ended("failed", told), "traceback": traceback.format_exc()}
         metrics = {name: float(value) for name, value in report.metrics.items()}
@@ -70,6 +74,19 @@ class RetrievalTrainable(tune.Trainable):
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         assert self._training is not None, "a checkpoint is asked for after an epoch only"
         self._training.save(Path(checkpoint_dir) / CHECKPOINT)
+
+    def save(self, checkpoint_dir: str | None = None) -> Any:
+        """The checkpoint, in the sweep's storage: the training waits while that cannot be written to."""
+        storage = self._storage
+        assert storage is not None
+        index = storage.current_checkpoint_index
+
+        def write() -> Any:
+            storage.current_checkpoint_index = index  # a failed try is no checkpoint
+            return super(RetrievalTrainable, self).save(folder)
+
+        with tempfile.TemporaryDirectory() as folder:  # Ray's own stays where it was when a try fails
+            return patiently(write, seconds=SECONDS_OF_PATIENCE)
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:  # type: ignore[override]
         """Ray moves the trial to another worker: the epochs since this checkpoint are trained again."""

@@ -32,6 +32,7 @@ class Board:
         )
         self._started = time.monotonic()
         self._ended_before = 0
+        self._waits = False  # for the storage
         self._trials: Mapping[int, Trial] = {}
 
     def follow(self, trials: Mapping[int, Trial]) -> None:
@@ -59,6 +60,15 @@ class Board:
 
     def line(self, text: str) -> None:
         self._console.print(text, markup=False)
+
+    def storage(self, error: OSError | None) -> None:
+        """One line when the storage takes no writes, and one (None) when it takes them again."""
+        if error is None:
+            self.line(f"{self._sweep.folder} can be written to again: going on")
+        elif not self._waits:
+            why = error.strerror or str(error)
+            self.line(f"{self._sweep.folder} cannot be written to ({why}): waiting, nothing is lost")
+        self._waits = error is not None
 
     def refresh(self) -> None:
         if self._live is not None:

@@ -6,6 +6,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
+from trainables.patience import patiently
 from tuner import lineage, retention
 from tuner.board import Board
 from tuner.journal import Journal, Trial
@@ -74,6 +75,28 @@ class Desk:
             elif not trial.ended and last >= self.plan.epochs and Path(trial.checkpoints.get(last, "none")).is_dir():
                 self._end(trial, "finished", "")
 
+    def lost(self, number: int, reason: str) -> None:
+        """Its worker or node is gone: it goes on from its newest checkpoint."""
+        self.journal.write("loss", trial=number, reason=reason)
+        self._goes_on(number, f"its worker is gone ({reason or 'without a word'})")
+
+    def crowded(self, number: int, reason: str) -> bool:
+        """Whether a trial that found no memory on its GPU is tried again: once, with half as many trials beside it."""
+        trial, resources = self.journal.trials[number], self.plan.sweep.resources
+        if trial.crowded or not 0 < resources.gpu < 1:
+            return False
+        self.journal.write("crowded", trial=number, reason=reason)
+        self._goes_on(number, f"{reason}; with half as many trials beside it")
+        return True
+
+    def _goes_on(self, number: int, why: str) -> None:
+        epoch = max(self.journal.trials[number].checkpoints, default=0)
+        self.board.line(f"trial {number:04d} goes on after epoch {epoch}: {why}")
+
+    def write(self, file: Path, text: str) -> None:
+        """Beside the journal; waits like it where the storage takes no writes."""
+        patiently(lambda: file.write_text(text), self.journal.told)
+
     def _tags(self, trial: Trial) -> dict[str, str]:
         return {"host": platform.node(), "command": self.results.command(trial)}
 
@@ -113,7 +136,7 @@ class Desk:
     def _write_schedule(self, trial: Trial) -> None:
         if self.plan.sweep.scheduler.name == "pbt":
             text = lineage.schedule(self.journal.trials, trial, self.plan.sweep.objective)
-            lineage.schedule_file(self.journal.folder, trial.number).write_text(text)
+            self.write(lineage.schedule_file(self.journal.folder, trial.number), text)
 
 
 def _settings(trial: Trial, epoch: int) -> dict[str, float]:

@@ -11,6 +11,8 @@ killed loses nothing but the epochs after a trial's last checkpoint.
     {"event": "report", "trial": 7, "epoch": 3, "metrics": {}} one epoch; "stop": why its scheduler ends it there
     {"event": "checkpoint", "trial": 7, "epoch": 3, "path": "launch-1/trial-0007-00007/checkpoint_000002"}
     {"event": "pause", "trial": 7}                             its scheduler let it wait
+    {"event": "loss", "trial": 7, "reason": ""}                its worker or node is gone: on from its checkpoint
+    {"event": "crowded", "trial": 7, "reason": ""}             its GPU had no memory left: next with fewer beside it
     {"event": "exploit", "trial": 7, "epoch": 4, "donor": 2, "point": {...}}   after it, from the donor's checkpoint
     {"event": "end", "trial": 7, "state": "stopped", "reason": ""}
     {"event": "retry", "trial": 7}                             it had ended, and is to go on
@@ -22,17 +24,17 @@ killed loses nothing but the epochs after a trial's last checkpoint.
 "at", in each of them: unix seconds.
 """
 
+import contextlib
 import fcntl
-import json
 import math
 import os
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from trainables.errors import UserError
+from trainables.patience import Told
+from tuner.events import append, events, take
 from tuner.space import Point
 
 FILE = "journal.jsonl"
@@ -75,6 +77,8 @@ class Trial:
     occupied_s: float = 0.0  # seconds that workers had it, up to the latest event of it
     stop: str = ""  # why its latest report is to be its last
     since: float | None = None  # unix seconds of that event, while a worker has it
+    losses: int = 0  # of its worker or node, since its newest checkpoint
+    crowded: bool = False  # it goes on at half the concurrency: its GPU had no memory left
     schedule: list[Change] = field(default_factory=list)  # by epoch; empty where its point is its only one
 
     @property
@@ -132,6 +136,7 @@ class Journal:
         self.waiting = ""  # why nothing new starts
         self.answers: dict[str, str] = {}  # request -> what became of it
         self.last = 0.0  # unix seconds of the latest event
+        self.told: Told = lambda error: None  # of writes that wait
         self._file: IO[str] | None = None
 
     @classmethod
@@ -150,13 +155,14 @@ class Journal:
             self._follow(event)
 
     def write(self, event: str, **values: Any) -> None:
-        """Appends one event; it is on disk when this returns."""
+        """Appends one event; it is on disk when this returns, however long the disk takes no writes."""
         assert self._file is not None, "the journal is not open"
-        self._follow(append(self._file, event, **values))
+        self._follow(append(self._file, event, self.told, **values))
 
     def touch(self) -> None:
         """A sign of life for who cannot see the lock: another machine on a shared folder."""
-        os.utime(self.folder / FILE)
+        with contextlib.suppress(OSError):
+            os.utime(self.folder / FILE)
 
     def close(self) -> None:
         if self._file is not None:
@@ -229,6 +235,7 @@ class Journal:
             trial.occupied(at)
         elif event == "checkpoint":
             trial.checkpoints[int(record["epoch"])] = str(self.folder / record["path"])
+            trial.losses = 0
             trial.occupied(at)
         elif event == "exploit":
             trial.schedule.append(Change(int(record["epoch"]), dict(record["point"]), int(record["donor"])))
@@ -236,9 +243,11 @@ class Journal:
             trial.state, trial.reason = str(record["state"]), str(record["reason"])
             trial.occupied(at)
             trial.occupied(None)
-        elif event in ("pause", "retry"):
+        elif event in ("pause", "retry", "loss", "crowded"):
             trial.occupied(None)
             trial.state, trial.reason = "pending", ""
+            trial.losses = trial.losses + 1 if event == "loss" else 0
+            trial.crowded = trial.crowded or event == "crowded"
 
 
 def traceback_file(folder: Path, number: int) -> Path:
@@ -257,43 +266,3 @@ def running(folder: Path) -> bool:
         except BlockingIOError:
             return True
     return False
-
-
-def take(path: Path, taken: str) -> IO[str]:
-    """A file of events, open for this process alone; UserError(taken) where another has it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = path.open("a+")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise UserError(taken) from None
-    _drop_torn_line(path)
-    return file
-
-
-def append(file: IO[str], event: str, **values: Any) -> dict[str, Any]:
-    """The event as it was written; it is on disk when this returns."""
-    record = {"event": event, "at": round(time.time(), 3), **values}
-    file.write(json.dumps(record) + "\n")
-    file.flush()
-    os.fsync(file.fileno())
-    return record
-
-
-def events(path: Path) -> Iterator[dict[str, Any]]:
-    """What is in a file of events, but a torn last line."""
-    if not path.exists():
-        return
-    with path.open() as file:
-        for line in file:
-            if line.endswith("\n"):
-                yield json.loads(line)
-
-
-def _drop_torn_line(path: Path) -> None:
-    """A driver that died while writing leaves half a line; the event it was to record never took effect."""
-    content = path.read_bytes()
-    if content and not content.endswith(b"\n"):
-        with path.open("r+b") as file:
-            file.truncate(content.rfind(b"\n") + 1)

@@ -15,7 +15,7 @@ from tuner.journal import traceback_file
 from tuner.scheduling import Rule
 from tuner.scheduling.tune import NUMBER
 
-LOST_RETRIES = 4  # of a trial whose worker or node is gone; a bug is never retried
+LOST_RETRIES = 4  # without a new checkpoint, of a trial whose worker or node is gone; a bug is never retried
 OUT_OF_MEMORY = "NODE_OUT_OF_MEMORY"  # what Ray says of a worker that its memory monitor ended
 
 
@@ -58,7 +58,8 @@ class Recorder(Callback):
         if result.get("state") in ("infeasible", "failed"):
             if "traceback" in result:
                 self._keep_traceback(number, result["traceback"])
-            self._end(number, result["state"], result["reason"])
+            if not (result.get("memory") and self._desk.crowded(number, result["reason"])):
+                self._end(number, result["state"], result["reason"])
         elif result.get("epoch", 0) >= self._desk.plan.epochs:
             self._end(number, "finished", "")
         elif number in self._rule.reasons:
@@ -68,18 +69,17 @@ class Recorder(Callback):
         self.tell_decided()  # those that waited for this one
 
     def on_trial_error(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
-        """What Ray tried again and again: mostly a worker or a node that is gone."""
+        """Mostly a worker or a node that is gone: the trial comes back as another trial of Ray's."""
         number, error = trial.config[NUMBER], _last_error(trial)
         if error is not None:
             self._keep_traceback(number, str(error))
         cause = error.cause if isinstance(error, RayTaskError) else None
         if cause is not None and not isinstance(cause, ProcessLost | RayError):
             self._end(number, "failed", f"{type(cause).__name__}: {first_line(cause)}")
-        elif OUT_OF_MEMORY in str(error):
+        elif OUT_OF_MEMORY in str(error) and self._desk.journal.trials[number].losses:
             self._end(number, "infeasible", "out of memory: the machine had none left for its worker")
         else:
-            last = "" if error is None else f", at last: {first_line(cause or error)}"
-            self._end(number, "lost", f"its worker was lost {LOST_RETRIES + 1} times{last}")
+            self._lose(number, "" if error is None else first_line(cause or error))
         self.tell_decided()
 
     def on_step_end(self, iteration: int, trials: list[RayTrial], **info: Any) -> None:
@@ -88,12 +88,19 @@ class Recorder(Callback):
         self._desk.board.refresh()
         self._control.act()
 
+    def _lose(self, number: int, why: str) -> None:
+        if self._desk.journal.trials[number].losses < LOST_RETRIES:
+            self._desk.lost(number, why)
+        else:
+            last = f", at last: {why}" if why else ""
+            self._end(number, "lost", f"its worker was lost {LOST_RETRIES + 1} times{last}")
+
     def _end(self, number: int, state: str, reason: str) -> None:
         self._desk.ended(number, state, reason)
         self._rule.ended(number)
 
     def _keep_traceback(self, number: int, text: str) -> None:
-        traceback_file(self._desk.journal.folder, number).write_text(text)
+        self._desk.write(traceback_file(self._desk.journal.folder, number), text)
 
 
 def _in(trials: list[RayTrial], *statuses: str) -> set[int]:

@@ -43,7 +43,10 @@ def take(folder: Path) -> list[Request]:
     found = []
     for file in sorted((folder / FOLDER).glob("*.json"), key=lambda file: file.stat().st_mtime):
         asked = json.loads(file.read_text())
-        file.unlink()
+        try:
+            file.unlink()
+        except OSError:
+            break  # it waits until the storage can be written to
         found.append(Request(file.stem, asked["kind"], asked["values"]))
     return found
 

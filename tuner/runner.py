@@ -12,6 +12,7 @@ from ray.tune import FailureConfig, RunConfig, TuneConfig
 from ray.tune.experiment import Trial as RayTrial
 
 from trainables.errors import first_line
+from trainables.patience import patiently
 from trainables.trainable import RetrievalTrainable
 from tuner import cluster, lineage, requests, retention
 from tuner.board import Board
@@ -20,10 +21,10 @@ from tuner.desk import Desk
 from tuner.interruption import Interruption
 from tuner.journal import Journal
 from tuner.plan import Plan
-from tuner.recorder import LOST_RETRIES, Recorder
+from tuner.recorder import Recorder
 from tuner.results import Results
 from tuner.scheduling import make_rule
-from tuner.scheduling.tune import NUMBER, RuleScheduler
+from tuner.scheduling.tune import CROWDED, NUMBER, RuleScheduler
 from tuner.searcher import JournalSearcher
 from tuner.sweep import Sweep
 from tuner.tracking import Tracker, TrackingSummary
@@ -47,6 +48,13 @@ def launch(plan: Plan, journal: Journal, board: Board) -> Outcome:
     """Runs what the journal has not ended yet; the journal is open and carries the header of the sweep."""
     sweep = plan.sweep
     requests.take(sweep.folder)  # those that an earlier driver did not live to see
+    interruption = Interruption()
+
+    def told(error: OSError | None) -> None:
+        board.storage(error)
+        interruption.act()
+
+    journal.told = told
     journal.write("launch", host=platform.node(), pid=os.getpid())
     tracker = Tracker(sweep.tracking, sweep.name, journal.header["launch"])
     desk = Desk(plan, journal, tracker, board)
@@ -55,7 +63,6 @@ def launch(plan: Plan, journal: Journal, board: Board) -> Outcome:
     desk.caught_up()
     retention.remove_strays(journal)
     board.start(journal.trials)
-    interruption = Interruption()
     control = Control(desk, interruption)
     state, reason = "failed", "the driver has a bug"
     try:
@@ -74,7 +81,7 @@ def launch(plan: Plan, journal: Journal, board: Board) -> Outcome:
         board.stop()
         journal.write("left", state=state, reason=reason)
         results = Results(sweep, tuple(journal.trials.values()))
-        results.write(sweep.folder / "results.csv")
+        patiently(lambda: results.write(sweep.folder / "results.csv"), told)
         best = {} if results.best is None else results.best_metrics(results.best)
         patience = SECONDS_FOR_TRACKING if journal.complete else SECONDS_FOR_TRACKING_INTERRUPTED
         table = {"results.csv": results.table.to_csv(index=False)}
@@ -106,7 +113,7 @@ def _fit(desk: Desk, control: Control) -> None:
     recorder.tell_decided()
     attempts = len(list(sweep.folder.glob("launch-*"))) + 1
     tuner = tune.Tuner(
-        tune.with_resources(RetrievalTrainable, resources(sweep)),
+        tune.with_resources(RetrievalTrainable, lambda config: resources(sweep, config[CROWDED])),
         tune_config=TuneConfig(
             search_alg=JournalSearcher(desk, rule, control),
             scheduler=RuleScheduler(rule, sweep.objective.metric),
@@ -119,7 +126,7 @@ def _fit(desk: Desk, control: Control) -> None:
             storage_path=str(sweep.folder),
             verbose=0,
             callbacks=[recorder],
-            failure_config=FailureConfig(max_failures=LOST_RETRIES),
+            failure_config=FailureConfig(max_failures=0),  # there is one way back, from the journal
         ),
     )
     tuner.fit()
@@ -130,8 +137,12 @@ def _folder(trial: RayTrial) -> str:
     return f"trial-{trial.config[NUMBER]:04d}-{trial.trial_id.rpartition('_')[2]}"
 
 
-def resources(sweep: Sweep) -> tune.PlacementGroupFactory:
-    """Of one trial: a bundle for each worker, all on one node where they fit; who asks several takes none itself."""
-    worker = {"CPU": float(sweep.resources.cpu), "GPU": sweep.resources.gpu}
+def resources(sweep: Sweep, crowded: bool = False) -> tune.PlacementGroupFactory:
+    """Of one trial: a bundle for each worker, all on one node where they fit; who asks several takes none itself.
+
+    crowded: twice the share of a GPU, so half as many trials on it.
+    """
+    gpu = min(1.0, 2 * sweep.resources.gpu) if crowded else sweep.resources.gpu
+    worker = {"CPU": float(sweep.resources.cpu), "GPU": gpu}
     workers = sweep.resources.workers
     return tune.PlacementGroupFactory([worker] if workers == 1 else [{}] + [worker] * workers, strategy="PACK")

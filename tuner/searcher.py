@@ -14,7 +14,7 @@ from tuner.journal import Trial
 from tuner.lineage import Start
 from tuner.sampling import Draw, suggest
 from tuner.scheduling import Rule
-from tuner.scheduling.tune import NUMBER
+from tuner.scheduling.tune import CROWDED, NUMBER
 from tuner.sweep import Sweep
 
 
@@ -80,6 +80,7 @@ class JournalSearcher(Searcher):
             "resume_from": start.folder,
             "scheduled": start.changes,
             "workers": plan.sweep.resources.workers,
+            CROWDED: trial.crowded,
         }
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:

@@ -1,5 +1,6 @@
 """Ray's events -> the journal: how a trial ends, and why. No Ray runs."""
 
+import dataclasses
 import pickle
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +17,8 @@ from tuner.desk import Desk
 from tuner.interruption import Interruption
 from tuner.journal import Journal, traceback_file
 from tuner.plan import make_plan
-from tuner.recorder import Recorder
+from tuner.recorder import LOST_RETRIES, Recorder
+from tuner.runner import resources
 from tuner.scheduling.rule import EveryEpoch
 from tuner.scheduling.tune import NUMBER
 from tuner.sweep import Sweep
@@ -74,7 +76,8 @@ def test_what_ray_tried_too_often(
     file = tmp_path / "error.pkl"
     if error is not None:
         file.write_bytes(pickle.dumps(error))
-    recorder.on_trial_error(0, [], of_ray(error_file=file))
+    for _ in range(LOST_RETRIES + 1):
+        recorder.on_trial_error(0, [], of_ray(error_file=file))
     trial = desk.journal.trials[0]
     assert (trial.state, trial.reason) == (state, reason)
     assert traceback_file(desk.journal.folder, 0).is_file() == (error is not None)
@@ -112,3 +115,34 @@ def test_a_driver_killed_before_it_wrote_the_end_is_made_up_for(desk: Desk, reco
     assert read[1].state == "finished" and Path(read[1].checkpoints[desk.plan.epochs]) == folder
     # its last checkpoint is not there: the last epoch is trained again
     assert read[2].state == "running" and read[3].state == "pending"
+
+
+def test_losses_count_since_the_newest_checkpoint_and_a_bug_is_none(
+    recorder: Recorder, desk: Desk, tmp_path: Path
+) -> None:
+    file, trial = tmp_path / "error.pkl", desk.journal.trials[0]
+    file.write_bytes(pickle.dumps(RayActorError(error_msg="The node died.")))
+    for epoch in (1, 2):
+        for _ in range(LOST_RETRIES):
+            recorder.on_trial_start(0, [], of_ray())
+            recorder.on_trial_error(0, [], of_ray(error_file=file))
+        assert (trial.state, trial.losses, trial.since) == ("pending", LOST_RETRIES, None)
+        desk.checkpointed(0, epoch, str(desk.journal.folder / f"checkpoint_{epoch}"))
+    recorder.on_trial_complete(0, [], of_ray(state="failed", reason="KeyError: 'x'"))
+    assert (trial.state, trial.losses) == ("failed", 0)
+
+
+@pytest.mark.parametrize(("gpu", "tries"), [(0.0, 1), (0.25, 2), (1.0, 1)])
+def test_out_of_memory_is_tried_once_more_where_trials_share_a_gpu(
+    sweep: Sweep, recorder: Recorder, desk: Desk, gpu: float, tries: int
+) -> None:
+    shared = sweep.model_copy(update={"resources": sweep.resources.model_copy(update={"gpu": gpu})})
+    desk.plan = dataclasses.replace(desk.plan, sweep=shared)
+    trial = desk.journal.trials[0]
+    for attempt in range(tries):
+        assert not trial.ended and trial.crowded == (attempt == 1)
+        assert resources(shared, trial.crowded).bundles[0].get("GPU", 0) == gpu * (attempt + 1)
+        recorder.on_trial_complete(0, [], of_ray(state="infeasible", reason="out of memory: CUDA", memory=True))
+    assert (trial.state, trial.reason) == ("infeasible", "out of memory: CUDA")
+    desk.journal.close()
+    assert Journal.read(desk.journal.folder).trials[0].crowded == (tries == 2)

@@ -91,8 +91,7 @@ def test_a_trial_that_ended_before_the_driver_was_killed_is_settled(uri: str) ->
     first.report("0000", 1, {"m": 0.1}, time.time())
     first.end_trial("0000", "finished", "", {"m": 0.1})
     first.start_trial("0001", {"a": 2}, {})
-    first._jobs.put(None)  # killed: the end of 0001 and all of 0002 never came
-    first._thread.join()
+    first._writer.close(60)  # killed: the end of 0001 and all of 0002 never came
     second = launch(uri, "settled")
     for trial_id, state in (("0000", "finished"), ("0001", "stopped"), ("0002", "finished")):
         second.settle_trial(trial_id, {"a": 1}, {}, state, "why", {"m": 0.2})
@@ -141,6 +140,26 @@ def test_a_broken_store_is_counted_and_never_raised(tmp_path: Path, caplog: pyte
         summary = tracker.close("finished", {}, {}, 8)
     assert isinstance(summary, TrackingSummary) and summary.failed > 0 and summary.first_error
     assert len(caplog.records) == 1
+
+
+def test_a_run_that_the_store_made_without_an_answer_is_found_again(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow.tracking import MlflowClient
+
+    make, cut = MlflowClient.create_run, [True]
+
+    def answer_lost(client: Any, experiment: str, tags: dict[str, str], **more: Any) -> Any:
+        made = make(client, experiment, tags=tags, **more)
+        if "trial_id" in tags and cut.pop():
+            raise ConnectionError("reset by peer")
+        return made
+
+    tracker = launch(uri, "unanswered")
+    monkeypatch.setattr(MlflowClient, "create_run", answer_lost)
+    tracker.start_trial("0000", {"a": 1}, {})
+    tracker.end_trial("0000", "finished", "", {})
+    assert tracker.close("finished", {}, {}, 60).failed == 0
+    _, _, children = runs(uri, "unanswered")
+    assert [run.data.params for run in children] == [{"a": "1"}]
 
 
 def test_names_and_addresses(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tuner.confirmation.verdict import Verdict
-from tuner.journal import append, events, take
+from tuner.events import append, events, take
 from tuner.space import Point
 
 FILE = "confirm.jsonl"

@@ -13,6 +13,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from tuner.scheduling.rule import Rule, Verdict
 
 NUMBER = "number"  # the key of a Ray trial's config that carries our trial number
+CROWDED = "crowded"  # that says whether it is to have twice its share of a GPU
 EPOCH = "epoch"  # Ray's own count of iterations starts anew in a trial that goes on
 
 
