@@ -47,9 +47,10 @@ class Desk:
         self.tracker.start_trial(trial.id, trial.point, self._tags(trial))
         self._tell_reports(trial)
 
-    def reported(self, number: int, epoch: int, metrics: dict[str, float], stop: str = "") -> None:
-        """stop: why the scheduler ends the trial with this report; "" where it goes on."""
-        self.journal.write("report", trial=number, epoch=epoch, metrics=metrics, **({"stop": stop} if stop else {}))
+    def reported(self, number: int, epoch: int, metrics: dict[str, float], stop: str = "", host: str = "") -> None:
+        """stop: why the scheduler ends the trial with this report; "" where it goes on. host: where it was trained."""
+        more = {key: value for key, value in (("stop", stop), ("host", host)) if value}
+        self.journal.write("report", trial=number, epoch=epoch, metrics=metrics, **more)
         self._tell(self.journal.trials[number], epoch)
 
     def checkpointed(self, number: int, epoch: int, path: str) -> None:

@@ -8,7 +8,8 @@ killed loses nothing but the epochs after a trial's last checkpoint.
     {"event": "warm", "trials": [{"trial": -1, ...}, ...]}     finished trials of earlier sweeps, reports and all
     {"event": "point", "trial": 7, "point": {...}, "note": {}} drawn by the sampler; what it wants to read again
     {"event": "start", "trial": 7}                             a worker has it
-    {"event": "report", "trial": 7, "epoch": 3, "metrics": {}} one epoch; "stop": why its scheduler ends it there
+    {"event": "report", "trial": 7, "epoch": 3, "metrics": {}} one epoch; "stop": why its scheduler ends it there;
+                                                               "host": where it was trained
     {"event": "checkpoint", "trial": 7, "epoch": 3, "path": "launch-1/trial-0007-00007/checkpoint_000002"}
     {"event": "pause", "trial": 7}                             its scheduler let it wait
     {"event": "loss", "trial": 7, "reason": ""}                its worker or node is gone: on from its checkpoint

@@ -7,6 +7,7 @@ from typing import Any
 from ray.exceptions import RayError, RayTaskError
 from ray.tune import Callback
 from ray.tune.experiment import Trial as RayTrial
+from ray.tune.result import HOSTNAME
 
 from trainables.errors import ProcessLost, first_line
 from tuner.control import Control
@@ -42,7 +43,8 @@ class Recorder(Callback):
         if result["state"] == "running":
             number = trial.config[NUMBER]
             metrics = {key: float(result[key]) for key in result["reported"]}
-            self._desk.reported(number, int(result["epoch"]), metrics, self._rule.reasons.get(number, ""))
+            stop = self._rule.reasons.get(number, "")
+            self._desk.reported(number, int(result["epoch"]), metrics, stop, result.get(HOSTNAME, ""))
             self.tell_decided()
         self._desk.board.refresh()
 
