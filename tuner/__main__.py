@@ -3,6 +3,7 @@
 roadmap-tune run search_spaces/emoji.yaml      launch a sweep, follow it, rank its trials
 roadmap-tune check search_spaces/emoji.yaml    everything that can be known before launch
 roadmap-tune status search_spaces/emoji.yaml   where it stands, from any shell or machine; --follow
+roadmap-tune logs search_spaces/emoji.yaml     what its driver printed; --follow
 roadmap-tune stop search_spaces/emoji.yaml     running trials end their epoch; `resume` goes on
 roadmap-tune extend search_spaces/emoji.yaml --trials 8
 roadmap-tune retry search_spaces/emoji.yaml --failed
@@ -18,6 +19,9 @@ roadmap-tune simulate search_spaces/emoji.yaml what samplers and schedulers save
 roadmap-tune data build emoji                  the data set, ready on this machine
 roadmap-tune data check sop --root DIR         every image decoded, the bad ones named
 roadmap-tune data info sop --root DIR          counts, sizes, fingerprint
+
+With --address HOST:PORT (of a Ray cluster) or --cluster FILE (of `ray up FILE`) run, resume, extend, retry, status,
+logs, stop, concurrent, results, analysis and ui happen there: docs/cluster/README.md.
 """
 
 import argparse
@@ -30,15 +34,21 @@ from trainables.errors import UserError
 from tuner import commands, datasets
 from tuner.analysis import commands as analysis
 from tuner.confirmation.command import add_command as add_confirm
+from tuner.remote import options
 from tuner.simulation import commands as simulation
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit code: 0 done or the budget used up, 1 trials failed, 2 the user's mistake, 130 interrupted."""
-    arguments = _parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    arguments = _parser().parse_args(words)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     command: Callable[[argparse.Namespace], int] = arguments.command
     try:
+        if options.is_elsewhere(arguments):
+            from tuner.remote.commands import carry_out
+
+            return carry_out(arguments, words)
         return command(arguments)
     except UserError as error:
         print(f"roadmap-tune: {error}", file=sys.stderr)
@@ -63,12 +73,15 @@ def _parser() -> argparse.ArgumentParser:
         dest="settings",
         help="lay a value over the file's",
     )
-    launch = argparse.ArgumentParser(add_help=False, parents=[sweep])
+    reachable = argparse.ArgumentParser(add_help=False, parents=[sweep])
+    options.add_options(reachable)
+    launch = argparse.ArgumentParser(add_help=False, parents=[reachable])
     launch.add_argument("--detach", action="store_true", help="in a session of its own: the shell may go")
     _add_launches(add, launch)
-    _add_looks(add, sweep)
+    _add_check(add, sweep)
+    _add_looks(add, reachable)
     add_confirm(add, sweep)
-    analysis.add_commands(add, sweep)
+    analysis.add_commands(add, sweep, reachable)
     simulation.add_commands(add, sweep)
     datasets.add_commands(add)
     return parser
@@ -93,13 +106,19 @@ def _add_launches(add: Any, launch: argparse.ArgumentParser) -> None:
     retry.set_defaults(command=commands.retry)
 
 
-def _add_looks(add: Any, sweep: argparse.ArgumentParser) -> None:
+def _add_check(add: Any, sweep: argparse.ArgumentParser) -> None:
     check = add.add_parser("check", parents=[sweep], help="compose and check every part, launch nothing")
     check.add_argument("--no-probe", action="store_true", help="do not train a few batches to say how long it takes")
     check.set_defaults(command=commands.check)
+
+
+def _add_looks(add: Any, sweep: argparse.ArgumentParser) -> None:
     status = add.add_parser("status", parents=[sweep], help="where a sweep stands")
     status.add_argument("--follow", action="store_true", help="until it ends")
     status.set_defaults(command=commands.status)
+    logs = add.add_parser("logs", parents=[sweep], help="what the driver of a sweep printed")
+    logs.add_argument("--follow", action="store_true", help="until it ends")
+    logs.set_defaults(command=commands.logs)
     stop = add.add_parser("stop", parents=[sweep], help="end a running sweep once its epochs have ended")
     stop.add_argument("--now", action="store_true", help="at once: the epochs that run are lost")
     stop.set_defaults(command=commands.stop)
@@ -109,6 +128,7 @@ def _add_looks(add: Any, sweep: argparse.ArgumentParser) -> None:
     ui = add.add_parser("ui", help="serve the MLflow UI on this machine")
     ui.add_argument("sweep", metavar="SWEEP", nargs="?", default="search_spaces/emoji.yaml", help="a sweep file")
     ui.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings")
+    options.add_options(ui)
     ui.add_argument("--port", type=int, default=5000)
     ui.set_defaults(command=commands.ui)
 

@@ -1,4 +1,4 @@
-"""The Ray that a sweep runs on: here, one of its own on loopback that begins and ends with it."""
+"""The Ray that a sweep runs on: one of its own on loopback that begins and ends with it, or a cluster that is there."""
 
 import contextlib
 import logging
@@ -10,18 +10,17 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from trainables.errors import UserError
 from tuner.sweep import Sweep
 
+HERE = "auto"  # --address: the cluster that this machine is a node of
 FOLDER = "rt"  # prefix of the session folders; short, since a socket's path has room for about 100 characters
 
 
 def prepare_environment(sweep: Sweep) -> None:
     """What Ray and its workers read from the environment; Ray reads some of it when it is imported."""
-    # threads that wait must not spin: trials share the cores
-    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-    os.environ["OMP_NUM_THREADS"] = str(sweep.resources.cpu)
+    os.environ.update(_of_workers(sweep))
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     # a trial that diverged reports no metric, and the sweep goes on
     os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
@@ -37,6 +36,54 @@ def prepare_environment(sweep: Sweep) -> None:
         # a token of this sweep's own, in no file: others on the machine cannot submit to it
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN"] = uuid.uuid4().hex
+
+
+def _of_workers(sweep: Sweep) -> dict[str, str]:
+    return {
+        # threads that wait must not spin: trials share the cores
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "OMP_NUM_THREADS": str(sweep.resources.cpu),
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": os.environ.get("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0"),
+    }
+
+
+@contextlib.contextmanager
+def joined(sweep: Sweep, address: str | None) -> Iterator[None]:
+    """Inside, Ray is the cluster that this machine is a node of; what the launch started there ends with the block.
+
+    address: HERE; None: nothing is joined. UserError where no cluster runs here.
+    """
+    if address is None:
+        yield
+        return
+    import ray
+
+    try:
+        ray.init(
+            address=HERE,
+            runtime_env={"env_vars": _of_workers(sweep)},
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    except ConnectionError:
+        raise UserError(f"--address {HERE}: this machine is no node of a Ray cluster that runs") from None
+    except ray.exceptions.AuthenticationError:
+        raise UserError(
+            f"--address {HERE}: RAY_AUTH_MODE or the token in ~/.ray/auth_token is not the cluster's"
+        ) from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def is_joined() -> bool:
+    """Whether this process is connected to a Ray that it did not start for a sweep, by `joined` or by its caller."""
+    if "ray" not in sys.modules:
+        return False
+    import ray
+
+    return bool(ray.is_initialized())
 
 
 @contextlib.contextmanager

@@ -24,14 +24,15 @@ FINISHED, FAILED, INTERRUPTED = 0, 1, 130
 
 def run(arguments: argparse.Namespace) -> int:
     """Launches a sweep, or goes on with it."""
-    from tuner import session
+    from tuner import cluster, session
 
     sweep = load_sweep(arguments.sweep, arguments.settings)
     how = {"resume": arguments.resume, "fresh": arguments.fresh}
-    plan = session.planned(sweep, **how)
-    if not arguments.detach:
-        return _ended(arguments, session.run_plan(plan, **how))
-    session.tell_and_prepare(plan, sys.stderr)
+    with cluster.joined(sweep, arguments.address):
+        plan = session.planned(sweep, **how)
+        if not arguments.detach:
+            return _ended(arguments, session.run_plan(plan, **how))
+        session.tell_and_prepare(plan, sys.stderr)
     if arguments.fresh:
         session.set_aside(sweep.folder)
     return _detached(arguments, plan)
@@ -108,6 +109,25 @@ def status(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def logs(arguments: argparse.Namespace) -> int:
+    """What the driver of a sweep printed, of one that was detached; with --follow until it runs no longer or Ctrl-C."""
+    folder = located(arguments.sweep, arguments.settings).folder
+    file = folder / detachment.LOG
+    if not file.is_file():
+        raise UserError(
+            f"there is no {file}: only a sweep that was launched with --detach keeps what its driver prints"
+        )
+    with file.open() as log, contextlib.suppress(KeyboardInterrupt):
+        while True:
+            going = arguments.follow and Standing.of(folder).running
+            sys.stdout.write(log.read())
+            sys.stdout.flush()
+            if not going:
+                return FINISHED
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+    return FINISHED
+
+
 def check(arguments: argparse.Namespace) -> int:
     """Everything that can be known before launch."""
     from tuner.check import check_lines
@@ -160,7 +180,8 @@ def _detached(arguments: argparse.Namespace, plan: "Plan") -> int:
     folder = plan.sweep.folder
     settings = [word for setting in arguments.settings for word in ("--set", setting)]
     command = "resume" if arguments.resume else "run"
-    pid = detachment.start(folder, [command, arguments.sweep, *settings])
+    joined = ["--address", arguments.address] if arguments.address else []
+    pid = detachment.start(folder, [command, arguments.sweep, *settings, *joined])
     log = folder / detachment.LOG
     if not pid:
         print(f"the driver ended before it launched; {log} says why, at its end:", file=sys.stderr)
@@ -198,9 +219,15 @@ def _followed(sweep: Sweep) -> Standing:
 
 def _ended(arguments: argparse.Namespace, outcome: "Outcome") -> int:
     """Prints what a launch came to."""
-    from tuner.summary import closing_lines
+    from tuner import cluster, nodes
+    from tuner.summary import closing_lines, pixel_floor
 
-    print("\n".join(closing_lines(outcome.plan, outcome.results, arguments.sweep)))
+    def floor(plan: "Plan") -> dict[str, float]:
+        found: dict[str, float] = nodes.on_some(pixel_floor, plan, cpu=plan.sweep.resources.cpu)
+        return found
+
+    where = floor if cluster.is_joined() else None
+    print("\n".join(closing_lines(outcome.plan, outcome.results, arguments.sweep, where)))
     written = outcome.written
     if written.failed:
         print(f"warning: {written.failed} writes did not reach MLflow: {written.first_error}", file=sys.stderr)

@@ -9,6 +9,7 @@ from pathlib import Path
 from tuner.journal import Journal
 
 LOG = "driver.log"
+LAUNCHED = "launched: "  # how a driver on a cluster tells who follows it that everything was in order
 SECONDS_TO_LAUNCH = 120.0
 SECONDS_BETWEEN_LOOKS = 0.2
 

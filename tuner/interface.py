@@ -6,27 +6,35 @@ import os
 import signal
 import socket
 import subprocess
+import urllib.request
+from http.client import HTTPException
 from urllib.parse import quote, urlencode
 
 from trainables.errors import UserError
 from tuner import store, tracking
 from tuner.sweep import Sweep
 
+SECONDS_TO_ANSWER = 5.0
 COMPARED = 30  # runs on one compare page: more lines are not told apart
 
 
 def serve(sweep: Sweep, host: str, port: int) -> int:
-    """Serves until Ctrl-C; UserError where the port is taken or there is nothing to show yet."""
+    """Serves until Ctrl-C, but where a server of this store does already; UserError where something else has the port
+    or there is nothing to show yet."""
     if sweep.tracking.startswith("http"):
         print(f"the runs of {sweep.name} are on {store.safe(sweep.tracking)}")
         return 0
-    check_port(host, port)
+    served = is_served(sweep, host, port)
+    if not served:
+        check_port(host, port)
     file = store.sqlite_file(sweep.tracking)
     if file is not None and not file.exists():
         raise UserError(f"there is no {file} yet: `roadmap-tune run` makes it")
     objective = sweep.objective
     for name, link in links(sweep.tracking, sweep.name, objective.metric, objective.mode, host, port).items():
         print(f"{name:8} {link}", flush=True)
+    if served:
+        return 0
     command, environment = store.server(sweep.tracking, host, port)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # a group of its own: Ctrl-C reaches us alone, and we end it without its traceback
@@ -57,6 +65,18 @@ def links(uri: str, experiment: str, metric: str, mode: str, host: str, port: in
         "charts": f"{table}&compareRunsMode=CHART",
         "compare": f"{base}/compare-runs?runs={ids}&experiments={quote(json.dumps([experiment_id]))}",
     }
+
+
+def is_served(sweep: Sweep, host: str, port: int) -> bool:
+    """Whether an MLflow server is there that knows the sweep, such as the one on a cluster's head."""
+    query = f"experiment_name={quote(sweep.name)}"
+    address = f"http://{host}:{port}/api/2.0/mlflow/experiments/get-by-name?{query}"
+    try:
+        with urllib.request.urlopen(address, timeout=SECONDS_TO_ANSWER) as answer:
+            found = json.load(answer)["experiment"]["experiment_id"]
+    except (OSError, ValueError, KeyError, HTTPException):
+        return False
+    return bool(found == store.connect(sweep.tracking, sweep.name)[1])
 
 
 def check_port(host: str, port: int) -> None:

@@ -13,6 +13,7 @@ from trainables.experiment import Experiment
 from trainables.splitting import train_and_validation
 from tuner import budget, presets, probe, scheduling, space, store, study
 from tuner.edges import checked_points
+from tuner.room import Room
 from tuner.sampling import check_search, planned_trials
 from tuner.space import Point
 from tuner.sweep import Sweep
@@ -54,10 +55,11 @@ class Plan:
         return compose([*self.sweep.fixed(), *space.overrides(point)])
 
 
-def make_plan(sweep: Sweep, here: bool = True) -> Plan:
+def make_plan(sweep: Sweep, here: bool = True, room: Room | None = None) -> Plan:
     """Checks everything that can be known before launch; UserError in one line for the first thing wrong.
 
-    here: it is to run on this machine; else too few cores or GPUs are a warning.
+    here: it is to run on this machine; else too few cores or GPUs are a warning. room: it is to run on a cluster that
+    has it.
     """
     _check_decided(sweep)
     study.check_study(sweep)
@@ -66,7 +68,7 @@ def make_plan(sweep: Sweep, here: bool = True) -> Plan:
     sweep = sweep.model_copy(update={"search": search})
     defaults = presets.defaults(sweep)
     base = compose([*sweep.fixed(), *space.overrides(defaults)])
-    missing = _missing(sweep, base, here)
+    missing = _missing(sweep, base, here, room)
     epochs = base.experience.max_iter
     trials = planned_trials(sweep, defaults) if sweep.study is None else _planned_in_arms(sweep)
     check_search(sweep)
@@ -161,8 +163,13 @@ def _data_sets(sweep: Sweep, base: Experiment) -> tuple[Experiment, ...]:
     return tuple(data.values())
 
 
-def _missing(sweep: Sweep, base: Experiment, here: bool) -> tuple[str, ...]:
+def _missing(sweep: Sweep, base: Experiment, here: bool, room: Room | None) -> tuple[str, ...]:
     """What this machine has too little of: NoRoom where the sweep is to run here, else in words."""
+    if room is not None:
+        _check_workers(sweep, base)
+        probe.check_share(sweep.resources.gpu)
+        room.check(sweep)
+        return ()
     found = []
     for check in (_check_cores, _check_workers, _check_gpus):
         try:

@@ -39,14 +39,19 @@ def trials_per_card(share: float) -> int:
     return math.floor(1 / share + 1e-9) if share < 1 else 1
 
 
+def check_share(share: float) -> None:
+    """UserError for 1.5 GPUs."""
+    if share > 1 and not share.is_integer():
+        raise UserError(f"resources.gpu={share:g}: a share of one GPU, such as 0.5, or whole ones")
+
+
 def check_shares(resources: Resources, concurrent: int, cards: int) -> None:
     """NoRoom where so many trials at a time find no room on this machine's GPUs; UserError for an odd share."""
     share, workers = resources.gpu, resources.workers
     if share == 0:
         return
     together = f" with resources.workers={workers}" if workers > 1 else ""
-    if share > 1 and not share.is_integer():
-        raise UserError(f"resources.gpu={share:g}: a share of one GPU, such as 0.5, or whole ones")
+    check_share(share)
     if share * workers > cards:
         raise NoRoom(f"resources.gpu={share:g} a trial{together}, this machine has {cards}")
     places = cards * trials_per_card(share) if share < 1 else cards // math.ceil(share * workers)

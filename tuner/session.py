@@ -9,10 +9,11 @@ from typing import IO, TYPE_CHECKING
 
 from trainables.console import Bars
 from trainables.errors import UserError
-from tuner import budget, cluster, presets, probe, scheduling
+from tuner import budget, cluster, nodes, presets, probe, scheduling
 from tuner.amendments import extended
 from tuner.board import Board
 from tuner.control import ALIKE, alike
+from tuner.detachment import LAUNCHED
 from tuner.journal import FILE, Journal
 from tuner.plan import Plan, make_plan, prepare_data
 from tuner.results import Results
@@ -38,7 +39,8 @@ def run(sweep: Sweep, *, resume: bool = False, fresh: bool = False, stream: IO[s
 def planned(sweep: Sweep, *, resume: bool = False, fresh: bool = False) -> Plan:
     """The plan of a launch that may start; on resume with the trials that `extend` added."""
     check_folder(sweep, resume=resume, fresh=fresh)
-    return make_plan(extended(sweep, Journal.read(sweep.folder)) if resume else sweep)
+    room = nodes.room() if cluster.is_joined() else None
+    return make_plan(extended(sweep, Journal.read(sweep.folder)) if resume else sweep, room=room)
 
 
 def run_plan(plan: Plan, *, resume: bool = False, fresh: bool = False, stream: IO[str] | None = None) -> "Outcome":
@@ -47,7 +49,7 @@ def run_plan(plan: Plan, *, resume: bool = False, fresh: bool = False, stream: I
     stream = stream or sys.stderr
     earlier = earlier_sweeps(plan.sweep, fresh=fresh)
     tell_and_prepare(plan, stream, [str(one) for one in earlier])
-    probe.check_memory(plan.sweep, plan.base)
+    probe.check_memory(plan.sweep, plan.base, nodes.measure if cluster.is_joined() else None)
     cluster.prepare_environment(plan.sweep)
     from tuner import runner
 
@@ -59,6 +61,8 @@ def run_plan(plan: Plan, *, resume: bool = False, fresh: bool = False, stream: I
         if not journal.header:
             journal.write("sweep", **runner.header(plan))
         copy_earlier(earlier, journal)
+        if cluster.is_joined():
+            print(f"{plan.sweep.name} {LAUNCHED}{plan.trials} trials in {plan.sweep.folder}", file=stream, flush=True)
         board = Board(plan.sweep, plan.trials, plan.epochs, scheduling.rungs(plan.sweep, plan.epochs), stream)
         return runner.launch(plan, journal, board)
     finally:
@@ -72,8 +76,16 @@ def tell_and_prepare(plan: Plan, stream: IO[str], said: Sequence[str] = ()) -> N
             bars.line(line)
         for warning in plan.warnings:
             bars.line(f"warning: {warning}")
-        for line in prepare_data(plan, bars.update):
+        for line in _prepared(plan, bars):
             bars.line(line)
+
+
+def _prepared(plan: Plan, bars: Bars) -> list[str]:
+    """The data sets where trials will run; what is in them."""
+    if not cluster.is_joined():
+        return prepare_data(plan, bars.update)
+    nodes.check_storage(plan.sweep)
+    return nodes.prepare(plan)
 
 
 def check_folder(sweep: Sweep, *, resume: bool, fresh: bool) -> None:

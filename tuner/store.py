@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 
 from trainables.errors import UserError, unknown
+from tuner.places import placed
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -23,14 +24,14 @@ def safe(uri: str) -> str:
 
 
 def sqlite_file(uri: str) -> Path | None:
-    """The file of a sqlite store; None for any other address."""
-    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+    """The file of a sqlite store, its whole path; None for any other address."""
+    return placed(uri.removeprefix("sqlite:///"), "tracking") if uri.startswith("sqlite:///") else None
 
 
 def absolute(uri: str) -> str:
     """The address with a sqlite file's whole path, the same from every folder."""
     file = sqlite_file(uri)
-    return uri if file is None else f"sqlite:///{file.expanduser().resolve()}"
+    return uri if file is None else f"sqlite:///{file}"
 
 
 def check(uri: str) -> None:
@@ -42,7 +43,7 @@ def check(uri: str) -> None:
     if scheme == "sqlite" and file is None:
         raise UserError(f"tracking={uri!r}: a sqlite store is written sqlite:///PATH")
     if file is not None:
-        existing = next(folder for folder in file.expanduser().absolute().parents if folder.exists())
+        existing = next(folder for folder in file.parents if folder.exists())
         if not os.access(existing, os.W_OK):
             raise UserError(f"tracking={uri!r}: {existing} cannot be written to")
     if scheme in ("http", "https"):

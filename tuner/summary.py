@@ -1,6 +1,7 @@
 """What the commands print after a launch: the ranking and what follows from it."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -13,9 +14,14 @@ from tuner.overview import ranking, troubles
 from tuner.plan import Plan
 from tuner.results import Results
 
+Floor = Callable[[Plan], dict[str, float]]
 
-def closing_lines(plan: Plan, results: Results, file: str) -> list[str]:
-    """The ranking, where the defaults stand, the floor, how to repeat the winner, how to look further."""
+
+def closing_lines(plan: Plan, results: Results, file: str, floor_of: "Floor | None" = None) -> list[str]:
+    """The ranking, where the defaults stand, the floor, how to repeat the winner, how to look further.
+
+    floor_of: `pixel_floor` where the data are, if that is not here.
+    """
     best = results.best
     lines = ["", *ranking(results), *troubles(results, plan.sweep.folder), ""]
     if best is None:
@@ -29,7 +35,7 @@ def closing_lines(plan: Plan, results: Results, file: str) -> list[str]:
         if place is None
         else f"{results.value(_trial(results, 0)):.4f}, place {place} of {len(results.trials)}"
     )
-    floor = pixel_floor(plan)
+    floor = (floor_of or pixel_floor)(plan)
     lines += [
         f"best {metric} {results.value(best):.4f} (trial {best.id}); median trial {float(np.median(values)):.4f}",
         f"the presets (trial 0000): {defaults}",

@@ -12,6 +12,7 @@ from yaml import YAMLError
 
 from trainables.errors import UserError, first_line
 from tuner.language import parse_space
+from tuner.places import placed
 from tuner.schema import Block, Settings
 from tuner.space import Distribution, Space
 from tuner.unused import check_unused
@@ -33,7 +34,7 @@ class Sweep(Settings):
     @property
     def folder(self) -> Path:
         """Where the sweep keeps its journal, checkpoints and results."""
-        return Path(self.storage).expanduser().resolve() / self.name
+        return placed(self.storage, "storage") / self.name
 
     def fixed(self) -> list[str]:
         """The overrides that every trial shares: the train part, the held-out classes, and never the test split."""

@@ -14,12 +14,14 @@ from tuner.standing import Standing, existing, located
 from tuner.sweep import Sweep
 
 
-def add_commands(commands: Any, sweep: argparse.ArgumentParser) -> None:
-    """Registers them; sweep: the parser of a sweep file and --set."""
-    results = commands.add_parser("results", parents=[sweep], help="every trial with its state and reason")
+def add_commands(commands: Any, sweep: argparse.ArgumentParser, reachable: argparse.ArgumentParser) -> None:
+    """Registers them; sweep: the parser of a sweep file and --set; reachable: that with the options of a cluster."""
+    results = commands.add_parser("results", parents=[reachable], help="every trial with its state and reason")
     results.add_argument("--csv", type=Path, metavar="FILE", help="write the table there too")
     results.set_defaults(command=_results)
-    analysis = commands.add_parser("analysis", parents=[sweep], help="what matters, which ranges and budgets to change")
+    analysis = commands.add_parser(
+        "analysis", parents=[reachable], help="what matters, which ranges and budgets to change"
+    )
     analysis.add_argument("--json", type=Path, metavar="FILE", help="write everything as data there too")
     analysis.set_defaults(command=_analysis)
     audit = commands.add_parser("audit", parents=[sweep], help="run a few stopped trials to their end")

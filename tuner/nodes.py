@@ -1,0 +1,140 @@
+"""What the nodes of a cluster see, asked on the nodes themselves: the storage, the data."""
+
+import os
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from trainables.errors import UserError, first_line
+from trainables.experiment import Experiment
+from tuner import probe
+from tuner.plan import Plan, prepare_data
+from tuner.room import Machine, Room, of_ray
+from tuner.sweep import Sweep
+
+SECONDS_TO_ANSWER = 180.0  # a node unpacks the code and starts a process first
+SECONDS_FOR_A_PLACE = 600.0  # of one card: a cloud may have to start the node first
+SECONDS_TO_COME = 180.0
+SECONDS_BETWEEN_LOOKS = 1.0
+
+
+def room() -> Room:
+    """Of the cluster that this process has joined, once the nodes are there that its launcher has announced."""
+    until = time.monotonic() + SECONDS_TO_COME
+    while (found := of_ray()).coming and time.monotonic() < until:
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    return found
+
+
+def measure(experiment: Experiment) -> probe.Memory:
+    """`probe.in_a_child` on a node that has a GPU to itself."""
+    try:
+        found: probe.Memory = on_some(probe.in_a_child, experiment, cpu=1, gpu=1)
+    except TimeoutError as error:
+        raise UserError(f"the memory of a batch could not be measured: {error}") from None
+    return found
+
+
+def check_storage(sweep: Sweep) -> None:
+    """UserError where a node does not see the sweep's folder as this one does, or cannot write there."""
+    root = sweep.folder.parent
+    _made(root, sweep)
+    mark = root / f".nodes-{uuid.uuid4().hex}"
+    mark.mkdir()
+    try:
+        for address, told in on_each(_marked, str(mark)).items():
+            seen = (mark / told["name"]).is_file()
+            if told["error"] or not seen:
+                why = told["error"] or "what it writes there is not seen here"
+                raise UserError(
+                    f"storage={sweep.storage!r}: node {address} does not share {root} ({why}): "
+                    "all nodes need one folder, such as NFS"
+                )
+    finally:
+        for file in mark.iterdir():
+            file.unlink()
+        mark.rmdir()
+
+
+def prepare(plan: Plan) -> list[str]:
+    """The data sets on every node that a trial may come to; what is in them. UserError where one is not."""
+    resources = plan.sweep.resources
+
+    def may_train(node: dict[str, Any]) -> bool:
+        has = node["Resources"]
+        return Machine(has.get("CPU", 0), has.get("GPU", 0)).bundles(resources) > 0
+
+    found = on_each(_prepared, plan, only=may_train)
+    for address, (_, error) in found.items():
+        if error:
+            raise UserError(f"node {address}: {error}")
+    return next((lines for lines, _ in found.values()), [])
+
+
+def on_each(
+    function: Callable[..., Any], *arguments: Any, only: Callable[[dict[str, Any]], bool] = lambda node: True
+) -> dict[str, Any]:
+    """node's address -> what the function gives there; UserError in one line where a node does not answer in time."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    asked = {
+        ray.remote(function)
+        .options(
+            num_cpus=0, max_retries=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        )
+        .remote(*arguments): node["NodeManagerAddress"]
+        for node in ray.nodes()
+        if node["Alive"] and only(node)
+    }
+    _, silent = ray.wait(list(asked), num_returns=len(asked), timeout=SECONDS_TO_ANSWER) if asked else ([], [])
+    if silent:
+        raise UserError(f"node {asked[silent[0]]} gives no answer within {SECONDS_TO_ANSWER:g} s")
+    found = {}
+    for reference, address in asked.items():
+        try:
+            found[address] = ray.get(reference)
+        except ray.exceptions.RayError as error:
+            raise UserError(f"node {address}: {first_line(error)}") from None
+    return found
+
+
+def on_some(function: Callable[..., Any], *arguments: Any, cpu: float, gpu: float = 0) -> Any:
+    """What the function gives on some node with room for it. TimeoutError where none has for minutes."""
+    import ray
+
+    reference = ray.remote(function).options(num_cpus=cpu, num_gpus=gpu).remote(*arguments)
+    try:
+        return ray.get(reference, timeout=SECONDS_FOR_A_PLACE)
+    except ray.exceptions.GetTimeoutError:
+        ray.cancel(reference, force=True)
+        raise TimeoutError(f"no node had room within {SECONDS_FOR_A_PLACE:g} s") from None
+    except ray.exceptions.RayTaskError as error:
+        raise error.as_instanceof_cause() from None
+
+
+def _made(root: Path, sweep: Sweep) -> None:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"storage={sweep.storage!r}: {root} cannot be made ({error.strerror})") from None
+
+
+def _marked(mark: str) -> dict[str, str]:
+    """Runs on a node: leaves a file in the folder."""
+    name = f"{os.uname().nodename}-{uuid.uuid4().hex}"
+    try:
+        (Path(mark) / name).touch()
+    except OSError as error:
+        return {"name": name, "error": str(error.strerror)}
+    return {"name": name, "error": ""}
+
+
+def _prepared(plan: Plan) -> tuple[list[str], str]:
+    """Runs on a node."""
+    try:
+        return prepare_data(plan, lambda what, done, total: None), ""
+    except UserError as error:
+        return [], str(error)

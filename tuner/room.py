@@ -1,0 +1,110 @@
+"""How many trials at a time find a place on a Ray cluster: on its nodes, and on those that it may still start."""
+
+import json
+import math
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tuner.probe import NoRoom, trials_per_card
+from tuner.schema import Resources
+from tuner.sweep import Sweep
+
+LAUNCHED = Path("~/ray_bootstrap_config.yaml")  # on a head that `ray up` started: the whole of its cluster file
+# where something else scales the cluster: a JSON list of [{"CPU": 8, "GPU": 1, "max": 4}], set for the head
+SCALES_TO = "ROADMAP_TUNE_SCALES_TO"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What Ray counts of a node."""
+
+    cpu: float
+    gpu: float
+
+    def bundles(self, resources: Resources) -> int:
+        """How many workers of trials it holds at a time."""
+        by_cpu = math.floor(self.cpu / resources.cpu)
+        if resources.gpu == 0:
+            return by_cpu
+        if resources.gpu < 1:
+            return min(by_cpu, math.floor(self.gpu) * trials_per_card(resources.gpu))
+        return min(by_cpu, math.floor(self.gpu / resources.gpu))
+
+    def __str__(self) -> str:
+        return f"{self.cpu:g} CPUs" + (f" and {self.gpu:g} GPUs" if self.gpu else "")
+
+
+@dataclass(frozen=True)
+class Room:
+    """The machines of a cluster, those that it may still start included. coming: announced and not there yet."""
+
+    machines: tuple[Machine, ...]
+    coming: int = 0
+
+    def trials(self, resources: Resources) -> int:
+        """How many at a time. The workers of one trial may be spread over machines."""
+        return sum(machine.bundles(resources) for machine in self.machines) // resources.workers
+
+    def check(self, sweep: Sweep) -> None:
+        """NoRoom where so many trials at a time will never run."""
+        resources, concurrent = sweep.resources, sweep.budget.concurrent
+        places = self.trials(resources)
+        if concurrent <= places:
+            return
+        asked = f"resources.cpu={resources.cpu}" + (f", resources.gpu={resources.gpu:g}" if resources.gpu else "")
+        asked += f", resources.workers={resources.workers}" if resources.workers > 1 else ""
+        if places == 0:
+            raise NoRoom(f"{asked} a trial: the cluster has no room for one; it is {self}")
+        raise NoRoom(
+            f"budget.concurrent={concurrent} trials of {asked}: the cluster has room for {places}; it is {self}: "
+            f"--set budget.concurrent={places}"
+        )
+
+    def __str__(self) -> str:
+        kinds: dict[str, int] = {}
+        for machine in self.machines:
+            kinds[str(machine)] = kinds.get(str(machine), 0) + 1
+        return ", ".join(f"{count} x {kind}" for kind, count in kinds.items()) or "empty"
+
+
+def of_nodes(nodes: Iterable[dict[str, Any]], launched: dict[str, Any] | None, scales: str = "") -> Room:
+    """nodes: of ray.nodes(). launched: a cluster file as the head keeps it. scales: $ROADMAP_TUNE_SCALES_TO."""
+    here = [node["Resources"] for node in nodes if node["Alive"]]
+    machines = [_machine(resources) for resources in here]
+    workers = sum("node:__internal_head__" not in resources for resources in here)
+    if scales:
+        for kind in json.loads(scales):
+            more = int(kind["max"]) - machines.count(_machine(kind))
+            machines += [_machine(kind)] * max(0, more)
+        return Room(tuple(machines))
+    if launched is None:
+        return Room(tuple(machines))
+    most = int(launched.get("max_workers", 0)) - workers  # nodes that may still come
+    coming = 0
+    head = launched.get("head_node_type")
+    for name, kind in launched["available_node_types"].items():
+        named = _machine(kind["resources"])
+        if not kind["resources"]:  # machines that one has: Ray learns what they are when they join
+            coming += max(0, int(kind.get("min_workers", 0)) - workers)
+            continue
+        there = machines.count(named) - (name == head)
+        more = min(most, max(0, int(kind.get("max_workers", most)) - there)) if name != head else 0
+        machines += [named] * more
+    return Room(tuple(machines), coming)
+
+
+def of_ray() -> Room:
+    """Of the cluster that this process has joined."""
+    import ray
+    import yaml
+
+    file = LAUNCHED.expanduser()
+    launched = yaml.safe_load(file.read_text()) if file.is_file() else None
+    return of_nodes(ray.nodes(), launched, os.environ.get(SCALES_TO, ""))
+
+
+def _machine(resources: dict[str, Any]) -> Machine:
+    return Machine(float(resources.get("CPU", 0)), float(resources.get("GPU", 0)))
