@@ -63,9 +63,9 @@ class Board:
 
     def storage(self, error: OSError | None) -> None:
         """One line when the storage takes no writes, and one (None) when it takes them again."""
-        if error is None:
+        if error is None and self._waits:
             self.line(f"{self._sweep.folder} can be written to again: going on")
-        elif not self._waits:
+        elif error is not None and not self._waits:
             why = error.strerror or str(error)
             self.line(f"{self._sweep.folder} cannot be written to ({why}): waiting, nothing is lost")
         self._waits = error is not None

@@ -25,7 +25,6 @@ killed loses nothing but the epochs after a trial's last checkpoint.
 "at", in each of them: unix seconds.
 """
 
-import contextlib
 import fcntl
 import math
 import os
@@ -162,8 +161,12 @@ class Journal:
 
     def touch(self) -> None:
         """A sign of life for who cannot see the lock: another machine on a shared folder."""
-        with contextlib.suppress(OSError):
+        try:
             os.utime(self.folder / FILE)
+        except OSError as error:
+            self.told(error)  # nothing waits yet; the next event will
+        else:
+            self.told(None)
 
     def close(self) -> None:
         if self._file is not None:

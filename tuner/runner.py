@@ -1,5 +1,6 @@
 """A Plan on Ray Tune, from launch to results. Every event goes through the journal first, then to who listens."""
 
+import logging
 import os
 import platform
 import uuid
@@ -129,6 +130,8 @@ def _fit(desk: Desk, control: Control) -> None:
             failure_config=FailureConfig(max_failures=0),  # there is one way back, from the journal
         ),
     )
+    for noisy in ("ray.tune.execution.tune_controller", "ray.tune.tune"):  # a traceback for each lost worker
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)
     tuner.fit()
 
 
@@ -143,6 +146,6 @@ def resources(sweep: Sweep, crowded: bool = False) -> tune.PlacementGroupFactory
     crowded: twice the share of a GPU, so half as many trials on it.
     """
     gpu = min(1.0, 2 * sweep.resources.gpu) if crowded else sweep.resources.gpu
-    worker = {"CPU": float(sweep.resources.cpu), "GPU": gpu}
+    worker = {"CPU": float(sweep.resources.cpu), "GPU": gpu, **sweep.resources.custom}
     workers = sweep.resources.workers
     return tune.PlacementGroupFactory([worker] if workers == 1 else [{}] + [worker] * workers, strategy="PACK")

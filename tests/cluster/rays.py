@@ -35,6 +35,6 @@ def _start(host: Host, *options: str, cpus: int, gpus: int) -> None:
         f"--object-store-memory={OBJECT_STORE}",
         "--disable-usage-stats",
         *options,
-        env=HEALTH,
-        timeout=120,
+        env={**HEALTH, "RAY_raylet_start_wait_time_s": "120"},  # the hosts share few cores
+        timeout=150,
     )
