@@ -1,7 +1,6 @@
 """One sweep on hosts that are struck by faults: started, followed through its journal, and judged at the end."""
 
 import json
-import shutil
 import sqlite3
 import subprocess
 import time
@@ -249,9 +248,5 @@ def lost_epochs(told: list[dict[str, Any]]) -> list[str]:
 
 def leftovers(hosts: Hosts) -> list[str]:
     """Files of trials in the hosts' /tmp that nobody has any more."""
-    kept = ("ray", "numba_cache")
+    kept = ("ray", "torchinductor_root")  # Ray's own, and a cache of torch's
     return [str(path) for host in hosts for path in (host.folder / "tmp").iterdir() if path.name not in kept]
-
-
-def remove(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)

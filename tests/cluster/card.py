@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 SIZE = 1.0
-NEEDS = {16: 0.4, 32: 0.7, 48: 1.2}  # batch size -> what its training holds of a card
-SEEN = "SEEN_CARDS"  # environment: the file that every claim is written to, "number of devices seen, batch size"
+NEEDS = {128: 0.4, 256: 0.7, 512: 1.2}  # dimensions -> what its training holds of a card
+SEEN = "SEEN_CARDS"  # environment: the file that every claim is written to, "devices seen, dimensions"
 
 
 def install() -> None:
@@ -21,7 +21,7 @@ def install() -> None:
     epoch, close = Training.epoch, Training.close
 
     def claiming(training: Training, *given: Any, **named: Any) -> Any:
-        claim(int(training.experiment.dataset.sampler.kwargs["batch_size"]))
+        claim(int(training.experiment.model.kwargs["embed_dim"]))
         return epoch(training, *given, **named)
 
     def freeing(training: Training) -> None:
@@ -42,7 +42,7 @@ def held() -> Path:
     return card() / str(os.getpid())
 
 
-def claim(batch_size: int) -> None:
+def claim(dimensions: int) -> None:
     """torch.OutOfMemoryError where the card has less than the training needs."""
     import torch
 
@@ -50,10 +50,10 @@ def claim(batch_size: int) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         others = [file for file in card().iterdir() if file.name.isdigit() and int(file.name) != os.getpid()]
         used = sum(float(file.read_text()) for file in others if Path("/proc", file.name).exists())
-        if used + NEEDS[batch_size] > SIZE:
+        if used + NEEDS[dimensions] > SIZE:
             raise torch.OutOfMemoryError(
-                f"CUDA out of memory. Tried to allocate {NEEDS[batch_size]:g} of {SIZE - used:g}"
+                f"CUDA out of memory. Tried to allocate {NEEDS[dimensions]:g} of {SIZE - used:g}"
             )
-        held().write_text(str(NEEDS[batch_size]))
+        held().write_text(str(NEEDS[dimensions]))
     with open(os.environ[SEEN], "a") as seen:
-        seen.write(f"{os.environ.get('CUDA_VISIBLE_DEVICES', 'none')} {batch_size}\n")
+        seen.write(f"{os.environ.get('CUDA_VISIBLE_DEVICES', 'none')} {dimensions}\n")

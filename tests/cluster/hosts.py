@@ -94,13 +94,15 @@ class Host:
         done = threading.Event()
 
         def brake() -> None:
+            found, looked = self.processes(), time.monotonic()
             while not done.wait(period_s / factor):
-                stopped = self.processes()
-                for process in stopped:
+                for process in found:
                     with contextlib.suppress(psutil.Error):
                         process.suspend()
+                if time.monotonic() > looked + 1:
+                    found, looked = self.processes(), time.monotonic()
                 done.wait(period_s * (1 - 1 / factor))
-                for process in stopped:
+                for process in found:
                     with contextlib.suppress(psutil.Error, AttributeError):
                         process.resume()
                         process.parent().resume()  # nsenter stops with its child

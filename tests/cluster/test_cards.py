@@ -18,7 +18,7 @@ SWEEP = {
     "name": "cards",
     "goal": "share cards",
     "train": ["dataset.sampler.kwargs.batch_size=16", f"experience.max_iter={EPOCHS}"],
-    "space": {"dataset.sampler.kwargs.batch_size": {"choice": [16, 32, 48]}},
+    "space": {"model.kwargs.embed_dim": {"choice": [128, 256, 512]}},
     "search": {"trials": 3, "sampler": "grid"},
     "scheduler": {"name": "none"},
     "validation": {"fraction": 0.34},
@@ -49,11 +49,11 @@ def test_trials_share_cards_see_their_own_and_come_back_where_memory_ran_out(fau
         folder = hosts.shared / "runs" / "shared"
         trials = Journal.read(folder).trials
         told = list(events(folder / FILE))
-        by_size = {trial.point["dataset.sampler.kwargs.batch_size"]: trial for trial in trials.values()}
-        assert by_size[16].state == by_size[32].state == "finished", said
-        assert by_size[48].state == "infeasible" and by_size[48].reason.startswith("out of memory: CUDA"), said
+        by_size = {trial.point["model.kwargs.embed_dim"]: trial for trial in trials.values()}
+        assert by_size[128].state == by_size[256].state == "finished", said
+        assert by_size[512].state == "infeasible" and by_size[512].reason.startswith("out of memory: CUDA"), said
         crowded = Counter(event["trial"] for event in told if event["event"] == "crowded")
-        assert set(crowded.values()) == {1} and by_size[48].number in crowded, "once each"
+        assert set(crowded.values()) == {1} and by_size[512].number in crowded, "once each"
         assert len(crowded) == 2, "0.4 and 0.7 of one card"
         assert {line.split()[0] for line in seen.read_text().splitlines()} == {"0"}
         assert {event["host"] for event in told if event["event"] == "report"} == {"card1"}

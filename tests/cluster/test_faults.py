@@ -5,6 +5,7 @@ The tests follow each other on one sweep; the last one judges all of it. The tab
 
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 
@@ -64,14 +65,22 @@ def test_a_host_ten_times_slower_is_not_lost(campaign: Campaign) -> None:
     host = campaign.victim(list(campaign.hosts)[1:])
     before, struck = len(campaign.events()), time.time()
 
-    def ended() -> int:
-        told = campaign.events(before)
-        return sum(event["event"] == "report" and event["host"] == host.name for event in told)
+    def seconds(since: int) -> list[float]:
+        """Of the epochs there: from a trial's checkpoint to its next report."""
+        told = [event for event in campaign.events(since) if event.get("trial") == trial]
+        return [
+            new["at"] - old["at"]
+            for old, new in pairwise(told)
+            if (old["event"], new["event"]) == ("checkpoint", "report")
+        ]
 
+    [trial, *_] = [number for number, at in campaign._training().items() if at["host"] == host.name]
     with host.slowed(10):
-        wait_for(lambda: ended() >= 2, 90, "two epochs")
-    campaign.row("host 10 times slower for 2 epochs", before, struck, None, 0)
-    assert not any(event["event"] == "loss" for event in campaign.events(before))
+        wait_for(lambda: len(seconds(before)) >= 2, 90, "two epochs")
+        slow = max(seconds(before))
+    usual = min(seconds(0))
+    campaign.row(f"host slowed: an epoch of {usual:.1f} s takes {slow:.1f} s", before, struck, None, 0)
+    assert slow > 3 * usual and not any(event["event"] == "loss" for event in campaign.events(before))
 
 
 def test_a_raylet_that_is_killed(campaign: Campaign) -> None:
