@@ -15,7 +15,7 @@ from tuner.results import Results
 from tuner.scheduling import Exchange
 from tuner.scheduling.exploration import explored
 from tuner.space import is_number
-from tuner.tracking import Tracker
+from tuner.tracking import Tracker, TrackingSummary
 
 
 class Desk:
@@ -28,6 +28,19 @@ class Desk:
     def __getstate__(self) -> dict[str, Any]:
         """Ray pickles its callbacks for a restore of its own; a sweep is resumed from its journal instead."""
         return {}
+
+    def open(self) -> None:
+        """The launch's run in MLflow."""
+        sweep = self.plan.sweep
+        self.tracker.open({"sweep": sweep.name, "goal": sweep.goal}, {"sweep.json": sweep.model_dump_json(indent=2)})
+
+    def close(self, results: Results, state: str, reason: str, seconds: float) -> TrackingSummary:
+        """Its end there, with the best trial's metrics and the table; waits so long for what is not yet written."""
+        best = {} if results.best is None else results.best_metrics(results.best)
+        table = {"results.csv": results.table.to_csv(index=False)}
+        if results.best is not None and self.plan.sweep.scheduler.name == "pbt":
+            table["schedule.json"] = lineage.schedule(self.journal.trials, results.best, self.plan.sweep.objective)
+        return self.tracker.close(state, best, table, seconds, reason)
 
     def change(self, plan: Plan) -> None:
         """The sweep has more trials, or another number of them at a time."""

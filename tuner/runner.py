@@ -15,7 +15,7 @@ from ray.tune.experiment import Trial as RayTrial
 from trainables.errors import first_line
 from trainables.patience import patiently
 from trainables.trainable import RetrievalTrainable
-from tuner import cluster, lineage, requests, retention
+from tuner import cluster, requests, retention
 from tuner.board import Board
 from tuner.control import Control
 from tuner.desk import Desk
@@ -59,7 +59,7 @@ def launch(plan: Plan, journal: Journal, board: Board) -> Outcome:
     journal.write("launch", host=platform.node(), pid=os.getpid())
     tracker = Tracker(sweep.tracking, sweep.name, journal.header["launch"])
     desk = Desk(plan, journal, tracker, board)
-    tracker.open({"sweep": sweep.name, "goal": sweep.goal}, {"sweep.json": sweep.model_dump_json(indent=2)})
+    desk.open()
     desk.settle()
     desk.caught_up()
     retention.remove_strays(journal)
@@ -83,12 +83,8 @@ def launch(plan: Plan, journal: Journal, board: Board) -> Outcome:
         journal.write("left", state=state, reason=reason)
         results = Results(sweep, tuple(journal.trials.values()))
         patiently(lambda: results.write(sweep.folder / "results.csv"), told)
-        best = {} if results.best is None else results.best_metrics(results.best)
         patience = SECONDS_FOR_TRACKING if journal.complete else SECONDS_FOR_TRACKING_INTERRUPTED
-        table = {"results.csv": results.table.to_csv(index=False)}
-        if results.best is not None and sweep.scheduler.name == "pbt":
-            table["schedule.json"] = lineage.schedule(journal.trials, results.best, sweep.objective)
-        written = tracker.close(state, best, table, patience, reason)
+        written = desk.close(results, state, reason, patience)
     return Outcome(desk.plan, results, state, reason, written)
 
 

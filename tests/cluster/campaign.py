@@ -60,7 +60,7 @@ class Campaign:
         written = {**SWEEP, "storage": str(storage), "tracking": "http://127.0.0.1:5000"}
         self.file.write_text(yaml.safe_dump(written))
         hosts.environment["ROADMAP_TUNE_DATA"] = str(hosts.shared / "data")
-        self._head = ""
+        self._head = self._asked = ""
         self._driver: subprocess.Popen[bytes] | None = None
 
     # -- the machines -------------------------------------------------------------------------------------------------
@@ -90,6 +90,7 @@ class Campaign:
 
     def start(self) -> None:
         """Launches the sweep, or goes on with it."""
+        self._asked = ""  # a driver that was killed answers nothing
         how = "resume" if self.journal.header else "run"
         command = ("python", "-m", "tuner", how, str(self.file), "--address", "auto")
         self._driver = self.hosts[0].start(*command, output=self.output)
@@ -122,16 +123,16 @@ class Campaign:
         """Two trials run and four more follow: the sweep outlives the next fault."""
         journal = self.journal
         more = 3 * CONCURRENT - (journal.planned - sum(trial.ended for trial in journal.trials.values()))
-        if journal.launches and more > 0:
-            requests.ask(self.folder, "extend", trials=more, hours=0.0, gpu_hours=0.0)
+        if journal.launches and more > 0 and self._asked in ("", *journal.answers):
+            self._asked = requests.ask(self.folder, "extend", trials=more, hours=0.0, gpu_hours=0.0)
 
     def victim(self, among: Iterable[Host]) -> Host:
         """One of the hosts, once a trial there has a checkpoint and has half of its epochs to go."""
-        self.go_on()
         hosts, found = {host.name: host for host in among}, list[Host]()
 
         def look() -> bool:
             self._alive()
+            self.go_on()
             for trial, at in self._training().items():
                 if at["host"] in hosts and 1 <= at["epoch"] <= EPOCHS // 2 and self.journal.trials[trial].checkpoints:
                     found.append(hosts[at["host"]])

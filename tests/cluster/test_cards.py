@@ -65,4 +65,4 @@ def test_trials_share_cards_see_their_own_and_come_back_where_memory_ran_out(fau
         assert "accelerator_type:H100" in refused.stdout
         states = ", ".join(f"{number} {state}" for state, number in Counter(t.state for t in trials.values()).items())
         took = told[-1]["at"] - told[0]["at"]
-        faults.append(Row("GPU out of memory (simulated)", 0.0, len(crowded), 0, took, states))
+        faults.append(Row("GPU out of memory (simulated)", None, len(crowded), 0, took, states))

@@ -16,6 +16,10 @@ import pytest
 from trainables.errors import UserError
 from tuner import store
 from tuner.interface import links
+from tuner.journal import Journal
+from tuner.plan import make_plan
+from tuner.replay import replay
+from tuner.sweep import Sweep
 from tuner.tracking import Tracker, TrackingSummary, name
 
 
@@ -175,3 +179,26 @@ def test_names_and_addresses(tmp_path: Path) -> None:
 def test_importing_the_tracker_does_not_import_mlflow() -> None:
     script = "import sys, tuner.tracking, trainables.trainable; assert 'mlflow' not in sys.modules"
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_what_mlflow_missed_is_written_from_the_journal_once(sweep: Sweep, tmp_path: Path) -> None:
+    plan, journal = make_plan(sweep), Journal(tmp_path / "j")
+    journal.open()
+    journal.write("sweep", launch="missed", trials=2, epochs=4)
+    journal.write("launch", host="here", pid=1)
+    for number in (0, 1):
+        journal.write("point", trial=number, point=plan.defaults)
+        for epoch in (1, 2):
+            journal.write("report", trial=number, epoch=epoch, metrics={"val/map_at_r": 0.1 * epoch})
+    journal.write("end", trial=0, state="stopped", reason="asha: rung 2")
+    journal.write("left", state="interrupted", reason="")
+    journal.close()
+    for _ in range(2):
+        assert replay(plan, Journal.read(tmp_path / "j"), 60).failed == 0
+    client, parents, children = runs(sweep.tracking, sweep.name)
+    assert len(parents) == 1 and parents[0].info.status == "KILLED"
+    states = {run.data.tags["trial_id"]: run.data.tags["state"] for run in children}
+    assert states == {"0000": "stopped", "0001": "interrupted"} and len(children) == 2
+    for run in children:
+        history = client.get_metric_history(run.info.run_id, "val/map_at_r")
+        assert [(metric.step, metric.value) for metric in history] == [(1, 0.1), (2, 0.2)]
