@@ -2,6 +2,8 @@
 SWEEP ?= search_spaces/emoji.yaml
 PORT ?= 5000
 BENCH ?= build/bench
+# Test files at a time.
+JOBS ?= 2
 # The first Python between 3.11 and 3.13 on the PATH.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
@@ -35,7 +37,7 @@ ui: install
 	@$(BIN)/roadmap-tune ui $(SWEEP) --port $(PORT)
 
 test: .venv/.installed-dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-cluster: .venv/.installed-dev
 	$(BIN)/python -m pytest tests/cluster -m cluster $(ARGS)

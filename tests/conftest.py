@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,12 @@ def write_emoji(root: Path, classes: int = CLASSES, seed: int = 0, noise: float 
         writer.writerows(rows)
     (folder / "meta.json").write_text(json.dumps({"format": 1, "sha256": "made-by-tests"}))
     return root
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with the most slow tests first: two processes that share the files then end at about the same time."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture(scope="session")

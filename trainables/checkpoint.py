@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 
 from trainables.errors import UserError, first_line
+from trainables.experiment import Experiment
 
 FORMAT = 2
 
@@ -41,6 +43,16 @@ def read(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise UserError(f"{path} is not a roadmap-tune checkpoint of format {FORMAT}")
     return state
+
+
+def experiment_of(state: Mapping[str, Any], path: Path) -> Experiment:
+    """What was trained; UserError where another version wrote the checkpoint, whose settings are not today's."""
+    try:
+        return Experiment.model_validate_json(state["experiment"])
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UserError(f"{path} was written by another version of roadmap-tune: {where}: {first['msg']}") from None
 
 
 def random_states() -> dict[str, Any]:

@@ -92,7 +92,7 @@ def _restored(path: Path, overrides: Sequence[str], bars: Bars, reference: bool 
         experiment = _without_downloads(compose(overrides))
     else:
         state = checkpoint.read(path)
-        experiment = _without_downloads(_changed(Experiment.model_validate_json(state["experiment"]), overrides))
+        experiment = _without_downloads(_changed(checkpoint.experiment_of(state, path), overrides))
     build_dataset(experiment).ensure(bars.update)
     training = Training(experiment, progress=bars.update)
     try:

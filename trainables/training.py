@@ -191,7 +191,7 @@ class Training:
         change also weight decay, the losses' settings and weights.
         """
         state = checkpoint.read(Path(path))
-        changed = difference(Experiment.model_validate_json(state["experiment"]), self.experiment, scheduled)
+        changed = difference(checkpoint.experiment_of(state, Path(path)), self.experiment, scheduled)
         if changed is not None:
             raise UserError(f"{path} belongs to another experiment: {changed}")
         objective = self._step.objective

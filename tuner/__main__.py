@@ -9,6 +9,7 @@ roadmap-tune extend search_spaces/emoji.yaml --trials 8
 roadmap-tune retry search_spaces/emoji.yaml --failed
 roadmap-tune concurrent search_spaces/emoji.yaml 4
 roadmap-tune confirm search_spaces/emoji.yaml  its winner and the presets over fresh seeds, then the test split, once
+roadmap-tune report search_spaces/emoji.yaml   one page: the verdict, figures, every trial
 roadmap-tune results search_spaces/emoji.yaml  every trial with its state and reason; --csv
 roadmap-tune analysis search_spaces/emoji.yaml what matters, which ranges and budgets to change
 roadmap-tune audit search_spaces/emoji.yaml    were winners stopped? a few trials run to their end
@@ -36,6 +37,7 @@ from tuner import commands, datasets
 from tuner.analysis import commands as analysis
 from tuner.confirmation.command import add_command as add_confirm
 from tuner.remote import options
+from tuner.reporting.command import add_command as add_report
 from tuner.simulation import commands as simulation
 
 
@@ -82,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_check(add, sweep)
     _add_looks(add, reachable)
     add_confirm(add, sweep)
+    add_report(add, sweep)
     analysis.add_commands(add, sweep, reachable)
     simulation.add_commands(add, sweep)
     datasets.add_commands(add)

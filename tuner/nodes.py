@@ -1,6 +1,7 @@
 """What the nodes of a cluster see, asked on the nodes themselves: the storage, the data."""
 
 import os
+import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -23,8 +24,13 @@ SECONDS_BETWEEN_LOOKS = 1.0
 def room() -> Room:
     """Of the cluster that this process has joined, once the nodes are there that its launcher has announced."""
     until = time.monotonic() + SECONDS_TO_COME
-    while (found := of_ray()).coming and time.monotonic() < until:
+    found, told = of_ray(), False
+    while found.coming and time.monotonic() < until:
+        if not told:
+            print(f"waiting for {found.coming} nodes that are starting", file=sys.stderr, flush=True)
+            told = True
         time.sleep(SECONDS_BETWEEN_LOOKS)
+        found = of_ray()
     return found
 
 

@@ -79,6 +79,25 @@ def connect(uri: str, experiment: str) -> "tuple[MlflowClient, str]":
     return client, str(client.create_experiment(experiment, artifact_location=place))
 
 
+def attach(uri: str, experiment: str, launch_id: str, folder: Path, place: str) -> str:
+    """The folder's files as artifacts of the launch's parent run, below `place`; "", or why they are not there."""
+    from trainables.errors import first_line
+
+    file = sqlite_file(uri)
+    if file is not None and not file.expanduser().is_file():
+        return f"there is no store at {uri}"
+    try:
+        client, experiment_id = connect(uri, experiment)
+        condition = f"tags.launch_id = '{launch_id}' and tags.kind = 'sweep'"
+        runs = client.search_runs([experiment_id], condition, max_results=1)
+        if not runs:
+            return f"{safe(uri)} has no run of this sweep"
+        client.log_artifacts(runs[0].info.run_id, str(folder), place)
+    except Exception as error:  # whatever MLflow raises: the report itself is written
+        return f"{type(error).__name__}: {first_line(error)}"
+    return ""
+
+
 def server(uri: str, host: str, port: int) -> tuple[list[str], dict[str, str]]:
     """The command and the environment of an MLflow UI on this store, as lean as it goes."""
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", absolute(uri)]

@@ -131,6 +131,18 @@ def test_multistep_schedule(tiny: list[str]) -> None:
     assert rates == [3e-4, 1.5e-4]
 
 
+def test_a_checkpoint_of_another_version_is_one_line(tiny: list[str], tmp_path: Path) -> None:
+    training = Training(compose(tiny))
+    training.save(tmp_path / "last.ckpt")
+    state = checkpoint.read(tmp_path / "last.ckpt")
+    written = json.loads(state["experiment"])
+    del written["memory"]
+    checkpoint.write(tmp_path / "last.ckpt", {**state, "experiment": json.dumps(written)})
+    with pytest.raises(UserError, match=r"last.ckpt was written by another version .*: memory: ") as caught:
+        training.load(tmp_path / "last.ckpt")
+    assert "\n" not in str(caught.value)
+
+
 def test_checkpoints_are_whole_or_not_there(tmp_path: Path) -> None:
     file = tmp_path / "deep" / "x.ckpt"
     checkpoint.write(file, {"value": 1})

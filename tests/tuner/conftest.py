@@ -1,5 +1,6 @@
 """A small sweep over the tests' data set."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -35,3 +36,20 @@ def sweep_file(tmp_path: Path, tiny_emoji: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.fixture
 def sweep(sweep_file: Path) -> Sweep:
     return load_sweep(sweep_file)
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow store with its tables and nothing in them: making them takes seconds."""
+    from tuner import store
+
+    file = tmp_path_factory.mktemp("store") / "mlflow.db"
+    store.connect(f"sqlite:///{file}", "Default")
+    return file
+
+
+@pytest.fixture
+def made_store(empty_store: Path, tmp_path: Path) -> None:
+    """The store of `sweep_file`, made before the sweep is launched."""
+    (tmp_path / "mlruns").mkdir()
+    shutil.copy(empty_store, tmp_path / "mlruns" / "mlflow.db")

@@ -15,7 +15,7 @@ from tuner import cluster
 from tuner.detachment import LAUNCHED
 from tuner.remote.address import LOOPBACK, dashboard, parts
 from tuner.remote.dashboard import Dashboard, check_versions
-from tuner.remote.job import STOPPED, ConnectionGone, Jobs
+from tuner.remote.job import REFUSED, STOPPED, ConnectionGone, Jobs
 from tuner.remote.launcher import Cluster
 from tuner.remote.options import add_options
 from tuner.remote.parcel import packed
@@ -97,7 +97,7 @@ def _launch(jobs: Jobs, place: Place, name: str, words: list[str], arguments: ar
         print(f"roadmap-tune: no connection to {place.dashboard.named} any more: {error}", file=sys.stderr)
         return _detached(name, place, arguments.sweep, code=1)
     code = jobs.code(job)
-    if code != 2:  # it says itself what was wrong, and nothing has happened
+    if code != REFUSED:  # it says itself what was wrong, and nothing has happened
         next_ones = ("results", "ui") if code == 0 else ("logs", "results", "resume")
         print(f"from here: {_commands(place, arguments.sweep, *next_ones)}", file=sys.stderr)
     return code

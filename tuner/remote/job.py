@@ -25,7 +25,7 @@ SECONDS_TO_COME_BACK = 60.0  # a connection that is lost for longer is given up
 SECONDS_BETWEEN_TRIES = 2.0
 # what Ray writes into a job's log before the job does
 PREAMBLE = re.compile(r"^(?:.* job_manager\.py:\d+ -- Runtime env is setting up\.\n)?Running entrypoint for job .*\n")
-STOPPED, FAILED = 130, 1
+STOPPED, FAILED, REFUSED = 130, 1, 2
 
 
 class ConnectionGone(Exception):
@@ -57,13 +57,17 @@ class Jobs:
             raise UserError(f"the cluster takes no job: {first_line(error)}") from None
 
     def newest(self, sweep: str, commands: Sequence[str]) -> str | None:
-        """The latest job of a sweep that is one of these commands."""
+        """The job of these commands that runs; else the latest, and not a refused one where there is another."""
         found = [
             job
             for job in self._client.list_jobs()
             if job.submission_id and _told(job).get(SWEEP) == sweep and _told(job).get(COMMAND) in commands
         ]
-        return max(found, key=lambda job: job.start_time or 0).submission_id if found else None
+
+        def rank(job: Any) -> tuple[bool, bool, int]:
+            return not job.status.is_terminal(), job.driver_exit_code != REFUSED, job.start_time or 0
+
+        return str(max(found, key=rank).submission_id) if found else None
 
     def log(self, name: str) -> str:
         """All that a job has printed so far."""

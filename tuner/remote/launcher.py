@@ -68,8 +68,10 @@ class Cluster:
         *login, host = self.ssh(self.head)
         forward = f"{LOOPBACK}:{near}:{LOOPBACK}:{port}"
         process = subprocess.Popen(
-            [*login, "-N", "-o", "ExitOnForwardFailure=yes", "-L", forward, host],
-            stdin=subprocess.DEVNULL,
+            # `cat` ends with its input, and so does ssh however this process ends
+            [*login, "-T", "-o", "ExitOnForwardFailure=yes", "-L", forward, host, "cat"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,  # Ctrl-C is ours
@@ -79,7 +81,7 @@ class Cluster:
             yield near
         finally:
             process.terminate()
-            process.wait()
+            process.communicate()
 
     def _wait_for(self, process: "subprocess.Popen[str]", near: int, host: str) -> None:
         until = time.monotonic() + 2 * SECONDS_TO_CONNECT
