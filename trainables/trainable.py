@@ -15,6 +15,7 @@ from typing import Any
 from ray import tune
 from ray.tune.result import DONE, SHOULD_CHECKPOINT
 
+from trainables import device_memory
 from trainables.data import seal_test_splits
 from trainables.errors import ProcessLost, first_line, out_of_memory
 from trainables.experiment import Experiment
@@ -41,6 +42,7 @@ class RetrievalTrainable(tune.Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """The processes live on with the next trial: imports, data and thread pools are already there."""
         self._close_training()
+        device_memory.release()
         self._config = new_config
         return True
 

@@ -138,7 +138,7 @@ class Campaign:
                     found.append(hosts[at["host"]])
             return bool(found)
 
-        wait_for(look, PATIENCE_S, f"a trial on {', '.join(hosts)}")
+        self._wait(look, f"a trial on {', '.join(hosts)}")
         return found[0]
 
     def _training(self) -> dict[int, dict[str, Any]]:
@@ -173,7 +173,7 @@ class Campaign:
             last = {event["trial"]: event["event"] for event in self.events(before) if self._tells(event)}
             return all(last.get(trial) in ("checkpoint", "end") for trial in of())
 
-        wait_for(look, PATIENCE_S, "the trials' next epochs")
+        self._wait(look, "the trials' next epochs")
 
     def _tells(self, event: dict[str, Any]) -> bool:
         return event["event"] in ("loss", "start", "checkpoint", "end")
@@ -190,6 +190,13 @@ class Campaign:
         told = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
         self.rows.append(Row(fault, noticed_s, moved, repeated, time.time() - struck, told))
         return self.rows[-1]
+
+    def _wait(self, condition: Callable[[], object], what: str) -> None:
+        try:
+            wait_for(condition, PATIENCE_S, what)
+        except AssertionError as error:
+            last = "\n".join(map(json.dumps, self.events()[-8:]))
+            raise AssertionError(f"{error}\n{last}\n{self.output.read_text()[-3000:]}") from None
 
     def _alive(self) -> None:
         assert self._driver is not None and self._driver.poll() is None, self.output.read_text()[-4000:]
