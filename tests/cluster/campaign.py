@@ -20,7 +20,7 @@ from tuner import requests, store
 from tuner.events import events
 from tuner.journal import FILE, Journal
 
-TRIALS, EPOCHS, CONCURRENT = 6, 16, 2
+TRIALS, EPOCHS, CONCURRENT = 8, 16, 2
 TRIAL = "Trainable"  # how the process of a trial is called
 PATIENCE_S = 150.0
 SWEEP = {
@@ -120,9 +120,9 @@ class Campaign:
         return list(events(self.folder / FILE))[since:]
 
     def go_on(self) -> None:
-        """Two trials run and four more follow: the sweep outlives the next fault."""
+        """Two trials run and six more follow: the sweep outlives the next fault."""
         journal = self.journal
-        more = 3 * CONCURRENT - (journal.planned - sum(trial.ended for trial in journal.trials.values()))
+        more = 4 * CONCURRENT - (journal.planned - sum(trial.ended for trial in journal.trials.values()))
         if journal.launches and more > 0 and self._asked in ("", *journal.answers):
             self._asked = requests.ask(self.folder, "extend", trials=more, hours=0.0, gpu_hours=0.0)
 
@@ -170,6 +170,7 @@ class Campaign:
 
         def look() -> bool:
             self._alive()
+            self.go_on()
             last = {event["trial"]: event["event"] for event in self.events(before) if self._tells(event)}
             return all(last.get(trial) in ("checkpoint", "end") for trial in of())
 

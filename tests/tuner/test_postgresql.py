@@ -29,7 +29,7 @@ def database() -> Iterator[str]:
     """The address of an empty database; PostgreSQL does not run as root."""
     if not PROGRAMS or os.geteuid() != 0:
         pytest.skip("a PostgreSQL of the tests' own needs root and Debian's package postgresql")
-    pytest.importorskip("psycopg2")
+    pytest.importorskip("psycopg")
     folder, port = Path(tempfile.mkdtemp(prefix="postgresql-")), free_port()  # pytest's own are root's alone
     shutil.chown(folder, "postgres")
 
@@ -49,7 +49,7 @@ def database() -> Iterator[str]:
     run("initdb", "--auth=trust", "--no-sync")
     run("pg_ctl", "start", "-w", "-l", str(folder / "log"), "-o", f"-p {port} -h 127.0.0.1 -k {folder} -F")
     try:
-        yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
+        yield f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
     finally:
         run("pg_ctl", "stop", "-m", "immediate")
         shutil.rmtree(folder)
