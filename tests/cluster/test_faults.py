@@ -54,10 +54,12 @@ def test_the_storage_is_full_for_a_while(campaign: Campaign) -> None:
     campaign.victim(list(campaign.hosts))
     before, struck = len(campaign.events()), time.time()
     filler = campaign.fill_storage()
-    noticed = wait_for(lambda: campaign.said("waiting: 0.0 GB are free"), 30, "the line")
+    lines = ("waiting: 0.0 GB are free", "cannot be written to (No space left on device)")  # whichever comes first
+    noticed = wait_for(lambda: any(map(campaign.said, lines)), 30, "the line")
     time.sleep(5)  # the fault itself
     filler.unlink()
-    wait_for(lambda: campaign.said("there is room on the disk again"), 10, "the end of waiting")
+    over = ("there is room on the disk again", "can be written to again")
+    wait_for(lambda: any(map(campaign.said, over)), 10, "the end of waiting")
     campaign.moved_on(lambda: campaign._training(), before)
     campaign.row("storage full", before, struck, noticed, 0)
     assert not any(event["event"] == "loss" for event in campaign.events(before))
