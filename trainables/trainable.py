@@ -5,9 +5,10 @@ The driver composes the Experiment; a trial gets it whole, as JSON. What happens
     state "running", "infeasible" (diverged, out of memory), "failed" (a bug, with its traceback) or "misplaced" (its
     node has no data)
 
-so that Ray's own retries are left for what Ray alone can see: workers and nodes that are gone.
+so that an error of Ray's is what Ray alone can see: a worker or a node that is gone.
 """
 
+import tempfile
 import traceback
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,19 @@ from typing import Any
 from ray import tune
 from ray.tune.result import DONE, SHOULD_CHECKPOINT
 
+from trainables import device_memory
 from trainables.data import seal_test_splits
 from trainables.errors import MISPLACED, DataMissing, ProcessLost, first_line, out_of_memory
 from trainables.experiment import Experiment
 from trainables.folded import FoldedTraining, training_of
+from trainables.patience import patiently
 from trainables.steps import Diverged
 from trainables.trainable_group import CHECKPOINT, TrainingGroup, Workers, raise_if_unreadable
 from trainables.training import Report, Training
 
 PICKLED = "dict_checkpoint.pkl"
+
+SECONDS_OF_PATIENCE = 3600.0  # while a checkpoint cannot be written
 
 
 class RetrievalTrainable(tune.Trainable):
@@ -40,6 +45,7 @@ class RetrievalTrainable(tune.Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """The processes live on with the next trial: imports, data and thread pools are already there."""
         self._close_training()
+        device_memory.release()
         self._config = new_config
         return True
 
@@ -55,10 +61,10 @@ class RetrievalTrainable(tune.Trainable):
             return self._ended("infeasible", f"diverged: {error}")
         except ProcessLost:
             self.cleanup()
-            raise  # to Ray, which starts the trial again from its checkpoint
+            raise  # to the driver, which starts the trial again from its checkpoint
         except Exception as error:
             if out_of_memory(error):
-                return self._ended("infeasible", f"out of memory: {first_line(error)}")
+                return {**self._ended("infeasible", f"out of memory: {first_line(error)}"), "memory": True}
             told = f"{type(error).__name__}: {first_line(error)}"
             return {**self._ended("failed", told), "traceback": traceback.format_exc()}
         metrics = {name: float(value) for name, value in report.metrics.items()}
@@ -95,6 +101,19 @@ class RetrievalTrainable(tune.Trainable):
         if saved.filesystem.get_file_info(planted).is_file:
             raise PermissionError(f"{planted} is not read: it is a pickle, and none of this project's")
         super().restore(checkpoint_path)
+
+    def save(self, checkpoint_dir: str | None = None) -> Any:
+        """The checkpoint, in the sweep's storage: the training waits while that cannot be written to."""
+        storage = self._storage
+        assert storage is not None
+        index = storage.current_checkpoint_index
+
+        def write() -> Any:
+            storage.current_checkpoint_index = index  # a failed try is no checkpoint
+            return super(RetrievalTrainable, self).save(folder)
+
+        with tempfile.TemporaryDirectory() as folder:  # Ray's own stays where it was when a try fails
+            return patiently(write, seconds=SECONDS_OF_PATIENCE)
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:  # type: ignore[override]
         """Ray moves the trial to another worker: the epochs since this checkpoint are trained again."""

@@ -15,6 +15,7 @@ roadmap-tune analysis search_spaces/emoji.yaml what matters, which ranges and bu
 roadmap-tune audit search_spaces/emoji.yaml    were winners stopped? a few trials run to their end
 roadmap-tune compare a.yaml b.yaml             best so far at equal trials, epochs, device hours
 roadmap-tune ui search_spaces/emoji.yaml       the MLflow UI on this machine
+roadmap-tune track search_spaces/emoji.yaml    what MLflow could not take while the sweep ran, from the journal
 roadmap-tune record search_spaces/emoji.yaml   random points trained to the end, for `simulate`
 roadmap-tune simulate search_spaces/emoji.yaml what samplers and schedulers save and lose on recorded points
 roadmap-tune data build emoji                  the data set, ready on this machine
@@ -23,7 +24,7 @@ roadmap-tune data info sop --root DIR          counts, sizes, fingerprint
 roadmap-tune data stage search_spaces/emoji.yaml   a sweep's data sets, here or on every node of a cluster, made once
 
 With --address HOST:PORT (of a Ray cluster) or --cluster FILE (of `ray up FILE`) run, resume, extend, retry, status,
-logs, stop, concurrent, results, analysis, report and ui happen there: docs/cluster/README.md.
+logs, stop, concurrent, track, results, analysis, report and ui happen there: docs/cluster/README.md.
 """
 
 import argparse
@@ -129,6 +130,8 @@ def _add_looks(add: Any, sweep: argparse.ArgumentParser) -> None:
     concurrent = add.add_parser("concurrent", parents=[sweep], help="another number of trials at a time")
     concurrent.add_argument("number", type=int, metavar="N")
     concurrent.set_defaults(command=commands.concurrent)
+    track = add.add_parser("track", parents=[sweep], help="write into MLflow what it could not take")
+    track.set_defaults(command=commands.track)
     ui = add.add_parser("ui", help="serve the MLflow UI on this machine")
     ui.add_argument("sweep", metavar="SWEEP", nargs="?", default="search_spaces/emoji.yaml", help="a sweep file")
     ui.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings")

@@ -35,6 +35,7 @@ class Board:
         self._started = time.monotonic()
         self._ended_before = 0
         self._next_picture = 0.0
+        self._waits = False  # for the storage
         self._trials: Mapping[int, Trial] = {}
 
     def follow(self, trials: Mapping[int, Trial]) -> None:
@@ -62,6 +63,15 @@ class Board:
 
     def line(self, text: str) -> None:
         self._console.print(text, markup=False)
+
+    def storage(self, error: OSError | None) -> None:
+        """One line when the storage takes no writes, and one (None) when it takes them again."""
+        if error is None and self._waits:
+            self.line(f"{self._sweep.folder} can be written to again: going on")
+        elif error is not None and not self._waits:
+            why = error.strerror or str(error)
+            self.line(f"{self._sweep.folder} cannot be written to ({why}): waiting, nothing is lost")
+        self._waits = error is not None
 
     def refresh(self) -> None:
         """A new picture, unless the last one is fresh."""

@@ -128,6 +128,13 @@ def logs(arguments: argparse.Namespace) -> int:
     return FINISHED
 
 
+def track(arguments: argparse.Namespace) -> int:
+    """What MLflow could not take, from the journal."""
+    from tuner import replay
+
+    return replay.track(arguments)
+
+
 def check(arguments: argparse.Namespace) -> int:
     """Everything that can be known before launch."""
     from tuner.check import check_lines
@@ -230,7 +237,8 @@ def _ended(arguments: argparse.Namespace, outcome: "Outcome") -> int:
     print("\n".join(closing_lines(outcome.plan, outcome.results, arguments.sweep, where)))
     written = outcome.written
     if written.failed:
-        print(f"warning: {written.failed} writes did not reach MLflow: {written.first_error}", file=sys.stderr)
+        later = f"`roadmap-tune track {arguments.sweep}` writes them later"
+        print(f"warning: {written.failed} writes did not reach MLflow: {written.first_error}; {later}", file=sys.stderr)
     if outcome.state == "failed":
         how = f"`roadmap-tune retry {arguments.sweep} --{outcome.results.trials[0].state}`"
         print(f"stopped: {outcome.reason}; fix it, then {how}", file=sys.stderr)

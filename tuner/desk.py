@@ -6,6 +6,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
+from trainables.patience import patiently
 from tuner import lineage, retention
 from tuner.board import Board
 from tuner.journal import Journal, Trial
@@ -14,7 +15,7 @@ from tuner.results import Results
 from tuner.scheduling import Exchange
 from tuner.scheduling.exploration import explored
 from tuner.space import is_number
-from tuner.tracking import Tracker
+from tuner.tracking import Tracker, TrackingSummary
 
 
 class Desk:
@@ -27,6 +28,19 @@ class Desk:
     def __getstate__(self) -> dict[str, Any]:
         """Ray pickles its callbacks for a restore of its own; a sweep is resumed from its journal instead."""
         return {}
+
+    def open(self) -> None:
+        """The launch's run in MLflow."""
+        sweep = self.plan.sweep
+        self.tracker.open({"sweep": sweep.name, "goal": sweep.goal}, {"sweep.json": sweep.model_dump_json(indent=2)})
+
+    def close(self, results: Results, state: str, reason: str, seconds: float) -> TrackingSummary:
+        """Its end there, with the best trial's metrics and the table; waits so long for what is not yet written."""
+        best = {} if results.best is None else results.best_metrics(results.best)
+        table = {"results.csv": results.table.to_csv(index=False)}
+        if results.best is not None and self.plan.sweep.scheduler.name == "pbt":
+            table["schedule.json"] = lineage.schedule(self.journal.trials, results.best, self.plan.sweep.objective)
+        return self.tracker.close(state, best, table, seconds, reason)
 
     def change(self, plan: Plan) -> None:
         """The sweep has more trials, or another number of them at a time."""
@@ -46,9 +60,10 @@ class Desk:
         self.tracker.start_trial(trial.id, trial.point, self._tags(trial))
         self._tell_reports(trial)
 
-    def reported(self, number: int, epoch: int, metrics: dict[str, float], stop: str = "") -> None:
-        """stop: why the scheduler ends the trial with this report; "" where it goes on."""
-        self.journal.write("report", trial=number, epoch=epoch, metrics=metrics, **({"stop": stop} if stop else {}))
+    def reported(self, number: int, epoch: int, metrics: dict[str, float], stop: str = "", host: str = "") -> None:
+        """stop: why the scheduler ends the trial with this report; "" where it goes on. host: where it was trained."""
+        more = {key: value for key, value in (("stop", stop), ("host", host)) if value}
+        self.journal.write("report", trial=number, epoch=epoch, metrics=metrics, **more)
         self._tell(self.journal.trials[number], epoch)
 
     def checkpointed(self, number: int, epoch: int, path: str) -> None:
@@ -73,6 +88,28 @@ class Desk:
                 self._end(trial, "stopped", trial.stop)
             elif not trial.ended and last >= self.plan.epochs and Path(trial.checkpoints.get(last, "none")).is_dir():
                 self._end(trial, "finished", "")
+
+    def lost(self, number: int, reason: str) -> None:
+        """Its worker or node is gone: it goes on from its newest checkpoint."""
+        self.journal.write("loss", trial=number, reason=reason)
+        self._goes_on(number, f"its worker is gone ({reason or 'without a word'})")
+
+    def crowded(self, number: int, reason: str) -> bool:
+        """Whether a trial that found no memory on its GPU is tried again: once, with half as many trials beside it."""
+        trial, resources = self.journal.trials[number], self.plan.sweep.resources
+        if trial.crowded or not 0 < resources.gpu < 1:
+            return False
+        self.journal.write("crowded", trial=number, reason=reason)
+        self._goes_on(number, f"{reason}; with half as many trials beside it")
+        return True
+
+    def _goes_on(self, number: int, why: str) -> None:
+        epoch = max(self.journal.trials[number].checkpoints, default=0)
+        self.board.line(f"trial {number:04d} goes on after epoch {epoch}: {why}")
+
+    def write(self, file: Path, text: str) -> None:
+        """Beside the journal; waits like it where the storage takes no writes."""
+        patiently(lambda: file.write_text(text), self.journal.told)
 
     def _tags(self, trial: Trial) -> dict[str, str]:
         return {"host": platform.node(), "command": self.results.command(trial)}
@@ -113,7 +150,7 @@ class Desk:
     def _write_schedule(self, trial: Trial) -> None:
         if self.plan.sweep.scheduler.name == "pbt":
             text = lineage.schedule(self.journal.trials, trial, self.plan.sweep.objective)
-            lineage.schedule_file(self.journal.folder, trial.number).write_text(text)
+            self.write(lineage.schedule_file(self.journal.folder, trial.number), text)
 
 
 def _settings(trial: Trial, epoch: int) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Files of events, one JSON line each: on disk when `append` returns, open for one writer at a time."""
+"""Files of events, one JSON line each: appended by one process at a time, whole or not at all."""
 
 import fcntl
 import json
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from trainables.errors import UserError
+from trainables.patience import Told, patiently
 
 
 def take(path: Path, taken: str) -> IO[str]:
@@ -24,12 +25,21 @@ def take(path: Path, taken: str) -> IO[str]:
     return file
 
 
-def append(file: IO[str], event: str, **values: Any) -> dict[str, Any]:
-    """The event as it was written; it is on disk when this returns."""
+def append(file: IO[str], event: str, told: Told = lambda error: None, **values: Any) -> dict[str, Any]:
+    """The event as it was written; it is on disk when this returns. told: as `patiently` has it."""
     record = {"event": event, "at": round(time.time(), 3), **values}
-    file.write(json.dumps(record) + "\n")
-    file.flush()
-    os.fsync(file.fileno())
+    line, descriptor = (json.dumps(record) + "\n").encode(), file.fileno()
+    end = os.fstat(descriptor).st_size
+
+    def write() -> None:
+        if os.fstat(descriptor).st_size != end:
+            os.ftruncate(descriptor, end)  # what a full disk took of the line
+        left = line
+        while left:
+            left = left[os.write(descriptor, left) :]
+        os.fsync(descriptor)
+
+    patiently(write, told)
     return record
 
 

@@ -8,9 +8,12 @@ killed loses nothing but the epochs after a trial's last checkpoint.
     {"event": "warm", "trials": [{"trial": -1, ...}, ...]}     finished trials of earlier sweeps, reports and all
     {"event": "point", "trial": 7, "point": {...}, "note": {}} drawn by the sampler; what it wants to read again
     {"event": "start", "trial": 7}                             a worker has it
-    {"event": "report", "trial": 7, "epoch": 3, "metrics": {}} one epoch; "stop": why its scheduler ends it there
+    {"event": "report", "trial": 7, "epoch": 3, "metrics": {}} one epoch; "stop": why its scheduler ends it there;
+                                                               "host": where it was trained
     {"event": "checkpoint", "trial": 7, "epoch": 3, "path": "launch-1/trial-0007-00007/checkpoint_000002"}
     {"event": "pause", "trial": 7}                             its scheduler let it wait
+    {"event": "loss", "trial": 7, "reason": ""}                its worker or node is gone: on from its checkpoint
+    {"event": "crowded", "trial": 7, "reason": ""}             its GPU had no memory left: next with fewer beside it
     {"event": "exploit", "trial": 7, "epoch": 4, "donor": 2, "point": {...}}   after it, from the donor's checkpoint
     {"event": "end", "trial": 7, "state": "stopped", "reason": ""}
     {"event": "retry", "trial": 7}                             it had ended, and is to go on
@@ -32,6 +35,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from trainables.errors import UserError
+from trainables.patience import Told
 from tuner.events import append, events, take
 from tuner.space import Point
 
@@ -75,6 +79,8 @@ class Trial:
     occupied_s: float = 0.0  # seconds that workers had it, up to the latest event of it
     stop: str = ""  # why its latest report is to be its last
     since: float | None = None  # unix seconds of that event, while a worker has it
+    losses: int = 0  # of its worker or node, since its newest checkpoint
+    crowded: bool = False  # it goes on at half the concurrency: its GPU had no memory left
     schedule: list[Change] = field(default_factory=list)  # by epoch; empty where its point is its only one
 
     @property
@@ -132,6 +138,7 @@ class Journal:
         self.waiting = ""  # why nothing new starts
         self.answers: dict[str, str] = {}  # request -> what became of it
         self.last = 0.0  # unix seconds of the latest event
+        self.told: Told = lambda error: None  # of writes that wait
         self._file: IO[str] | None = None
 
     @classmethod
@@ -150,13 +157,18 @@ class Journal:
             self._follow(event)
 
     def write(self, event: str, **values: Any) -> None:
-        """Appends one event; it is on disk when this returns."""
+        """Appends one event; it is on disk when this returns, however long the disk takes no writes."""
         assert self._file is not None, "the journal is not open"
-        self._follow(append(self._file, event, **values))
+        self._follow(append(self._file, event, self.told, **values))
 
     def touch(self) -> None:
         """A sign of life for who cannot see the lock: another machine on a shared folder."""
-        os.utime(self.folder / FILE)
+        try:
+            os.utime(self.folder / FILE)
+        except OSError as error:
+            self.told(error)  # nothing waits yet; the next event will
+        else:
+            self.told(None)
 
     def close(self) -> None:
         if self._file is not None:
@@ -229,6 +241,7 @@ class Journal:
             trial.occupied(at)
         elif event == "checkpoint":
             trial.checkpoints[int(record["epoch"])] = _inside(self.folder, str(record["path"]))
+            trial.losses = 0
             trial.occupied(at)
         elif event == "exploit":
             trial.schedule.append(Change(int(record["epoch"]), dict(record["point"]), int(record["donor"])))
@@ -236,9 +249,11 @@ class Journal:
             trial.state, trial.reason = str(record["state"]), str(record["reason"])
             trial.occupied(at)
             trial.occupied(None)
-        elif event in ("pause", "retry"):
+        elif event in ("pause", "retry", "loss", "crowded"):
             trial.occupied(None)
             trial.state, trial.reason = "pending", ""
+            trial.losses = trial.losses + 1 if event == "loss" else 0
+            trial.crowded = trial.crowded or event == "crowded"
 
 
 def _inside(folder: Path, path: str) -> str:

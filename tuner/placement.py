@@ -8,16 +8,21 @@ from typing import Any
 
 from ray import tune
 
+CROWDED = "crowded"  # the key of a Ray trial's config that says whether it takes twice its share of a GPU
 AVOIDED = "avoided"  # the key of a Ray trial's config with the nodes on which it is not placed
 NODE_LABEL = "ray.io/node-id"  # that Ray gives every node
 
 
-def resources(asked: Mapping[str, Any], avoided: Sequence[str] = ()) -> tune.PlacementGroupFactory:
+def resources(
+    asked: Mapping[str, Any], avoided: Sequence[str] = (), crowded: bool = False
+) -> tune.PlacementGroupFactory:
     """Of one trial: a bundle for each worker, all on one node where they fit; who asks several takes none itself.
 
-    asked: the block `resources` of a sweep. avoided: ids of nodes on which no bundle is placed.
+    asked: the block `resources` of a sweep. avoided: ids of nodes on which no bundle is placed. crowded: twice the
+    share of a GPU, so half as many trials on it.
     """
-    worker, workers = {"CPU": float(asked["cpu"]), "GPU": float(asked["gpu"])}, int(asked["workers"])
+    gpu = min(1.0, 2 * asked["gpu"]) if crowded else float(asked["gpu"])
+    worker, workers = {"CPU": float(asked["cpu"]), "GPU": gpu, **asked["custom"]}, int(asked["workers"])
     bundles = [worker] if workers == 1 else [{}] + [worker] * workers
     if not avoided:
         return tune.PlacementGroupFactory(bundles, strategy="PACK")
@@ -27,4 +32,4 @@ def resources(asked: Mapping[str, Any], avoided: Sequence[str] = ()) -> tune.Pla
 
 def placed(asked: Mapping[str, Any], config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
     """Ray asks with a copy of this function: what changes while trials run stands in their config."""
-    return resources(asked, config[AVOIDED])
+    return resources(asked, config[AVOIDED], config[CROWDED])

@@ -14,6 +14,8 @@ def placed(path: str, key: str) -> Path:
 
     key: of the sweep file, for the UserError where a relative path would lie in a folder that does not last.
     """
+    if "://" in path:
+        raise UserError(f"{key}={path!r}: object stores are not supported; a folder that all nodes share is meant")
     file, root = Path(path).expanduser(), os.environ.get(ROOT)
     if root:
         file = Path(root).expanduser() / file

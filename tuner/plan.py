@@ -171,7 +171,7 @@ def _missing(sweep: Sweep, base: Experiment, here: bool, room: Room | None) -> t
         room.check(sweep)
         return ()
     found = []
-    for check in (_check_cores, _check_workers, _check_gpus):
+    for check in (_check_custom, _check_cores, _check_workers, _check_gpus):
         try:
             check(sweep, base)
         except probe.NoRoom as error:
@@ -179,6 +179,11 @@ def _missing(sweep: Sweep, base: Experiment, here: bool, room: Room | None) -> t
                 raise
             found.append(f"it cannot be launched on this machine: {error}")
     return tuple(found)
+
+
+def _check_custom(sweep: Sweep, base: Experiment) -> None:
+    for name in sweep.resources.custom:
+        raise probe.NoRoom(f"resources.custom.{name}: nodes of a cluster may have it, this machine alone has none")
 
 
 def _check_cores(sweep: Sweep, base: Experiment) -> None:

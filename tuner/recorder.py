@@ -5,6 +5,7 @@ from typing import Any
 import ray
 from ray.tune import Callback
 from ray.tune.experiment import Trial as RayTrial
+from ray.tune.result import HOSTNAME
 
 from trainables.errors import MISPLACED
 from tuner.control import Control
@@ -14,7 +15,7 @@ from tuner.journal import traceback_file
 from tuner.scheduling import Rule
 from tuner.scheduling.tune import NUMBER
 
-LOST_RETRIES = 4  # of a trial whose worker or node is gone; a bug is never retried
+LOST_RETRIES = 4  # without a new checkpoint, of a trial whose worker or node is gone; a bug is never retried
 OUT_OF_MEMORY = "NODE_OUT_OF_MEMORY"  # what Ray says of a worker that its memory monitor ended
 
 
@@ -43,7 +44,8 @@ class Recorder(Callback):
         if result["state"] == "running":
             number = trial.config[NUMBER]
             metrics = {key: float(result[key]) for key in result["reported"]}
-            self._desk.reported(number, int(result["epoch"]), metrics, self._rule.reasons.get(number, ""))
+            stop = self._rule.reasons.get(number, "")
+            self._desk.reported(number, int(result["epoch"]), metrics, stop, result.get(HOSTNAME, ""))
             self.tell_decided()
         self._desk.board.refresh()
 
@@ -61,7 +63,8 @@ class Recorder(Callback):
         if result.get("state") in ("infeasible", "failed"):
             if "traceback" in result:
                 self._keep_traceback(number, result["traceback"])
-            self._end(number, result["state"], result["reason"])
+            if not (result.get("memory") and self._desk.crowded(number, result["reason"])):
+                self._end(number, result["state"], result["reason"])
         elif result.get("epoch", 0) >= self._desk.plan.epochs:
             self._end(number, "finished", "")
         elif number in self._rule.reasons:
@@ -82,17 +85,16 @@ class Recorder(Callback):
         return True
 
     def on_trial_error(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
-        """What Ray tried again and again: mostly a worker or a node that is gone."""
+        """Mostly a worker or a node that is gone: the trial comes back as another trial of Ray's."""
         number, failure = trial.config[NUMBER], last_failure(trial.error_file)
         if failure.text:
             self._keep_traceback(number, failure.text)
         if failure.error and not failure.lost:
             self._end(number, "failed", f"{failure.error.rpartition('.')[2]}: {failure.told}")
-        elif OUT_OF_MEMORY in failure.text:
+        elif OUT_OF_MEMORY in failure.text and self._desk.journal.trials[number].losses:
             self._end(number, "infeasible", "out of memory: the machine had none left for its worker")
         else:
-            last = f", at last: {failure.told}" if failure.told else ""
-            self._end(number, "lost", f"its worker was lost {LOST_RETRIES + 1} times{last}")
+            self._lose(number, failure.told)
         self.tell_decided()
 
     def on_step_end(self, iteration: int, trials: list[RayTrial], **info: Any) -> None:
@@ -104,12 +106,19 @@ class Recorder(Callback):
         self._desk.board.refresh()
         self._control.act()
 
+    def _lose(self, number: int, why: str) -> None:
+        if self._desk.journal.trials[number].losses < LOST_RETRIES:
+            self._desk.lost(number, why)
+        else:
+            last = f", at last: {why}" if why else ""
+            self._end(number, "lost", f"its worker was lost {LOST_RETRIES + 1} times{last}")
+
     def _end(self, number: int, state: str, reason: str) -> None:
         self._desk.ended(number, state, reason)
         self._rule.ended(number)
 
     def _keep_traceback(self, number: int, text: str) -> None:
-        traceback_file(self._desk.journal.folder, number).write_text(text)
+        self._desk.write(traceback_file(self._desk.journal.folder, number), text)
 
 
 def _in(trials: list[RayTrial], *statuses: str) -> set[int]:

@@ -42,8 +42,12 @@ def take(folder: Path) -> list[Request]:
     """The requests that wait, oldest first; they wait no longer."""
     found = []
     for file in sorted((folder / FOLDER).glob("*.json"), key=lambda file: file.stat().st_mtime):
-        found.append(_read(file))
-        file.unlink()
+        request = _read(file)
+        try:
+            file.unlink()
+        except OSError:
+            break  # it waits until the storage can be written to
+        found.append(request)
     return found
 
 

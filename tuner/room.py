@@ -3,8 +3,9 @@
 import json
 import math
 import os
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from tuner.sweep import Sweep
 LAUNCHED = Path("~/ray_bootstrap_config.yaml")  # on a head that `ray up` started: the whole of its cluster file
 # where something else scales the cluster: a JSON list of [{"CPU": 8, "GPU": 1, "max": 4}], set for the head
 SCALES_TO = "ROADMAP_TUNE_SCALES_TO"
+ACCELERATOR = "accelerator_type:"  # Ray counts 1 of it on a node with such a GPU
+COUNTED = "CPU$|GPU$|max$|memory$|object_store_memory$|node:"  # no custom resources of a node
 
 
 @dataclass(frozen=True)
@@ -23,18 +26,26 @@ class Machine:
 
     cpu: float
     gpu: float
+    custom: dict[str, float] = field(default_factory=dict, compare=False)
+    unseen: bool = field(default=False, compare=False)  # Ray will find out what its accelerators are
 
     def bundles(self, resources: Resources) -> int:
         """How many workers of trials it holds at a time."""
-        by_cpu = math.floor(self.cpu / resources.cpu)
+        has = {name: self.custom.get(name, self._accelerator(name)) for name in resources.custom}
+        counts = [math.floor(has[name] / need + 1e-9) for name, need in resources.custom.items()]
+        by_cpu = min([math.floor(self.cpu / resources.cpu), *counts])
         if resources.gpu == 0:
             return by_cpu
         if resources.gpu < 1:
             return min(by_cpu, math.floor(self.gpu) * trials_per_card(resources.gpu))
         return min(by_cpu, math.floor(self.gpu / resources.gpu))
 
+    def _accelerator(self, name: str) -> float:
+        return 1.0 if self.unseen and name.startswith(ACCELERATOR) else 0.0
+
     def __str__(self) -> str:
-        return f"{self.cpu:g} CPUs" + (f" and {self.gpu:g} GPUs" if self.gpu else "")
+        named = [f"{value:g} {name}" for name, value in self.custom.items()]
+        return " and ".join([f"{self.cpu:g} CPUs", *([f"{self.gpu:g} GPUs"] if self.gpu else []), *named])
 
 
 @dataclass(frozen=True)
@@ -55,6 +66,7 @@ class Room:
         if concurrent <= places:
             return
         asked = f"resources.cpu={resources.cpu}" + (f", resources.gpu={resources.gpu:g}" if resources.gpu else "")
+        asked += "".join(f", resources.custom.{name}={need:g}" for name, need in resources.custom.items())
         asked += f", resources.workers={resources.workers}" if resources.workers > 1 else ""
         if places == 0:
             raise NoRoom(f"{asked} a trial: the cluster has no room for one; it is {self}")
@@ -77,8 +89,8 @@ def of_nodes(nodes: Iterable[dict[str, Any]], launched: dict[str, Any] | None, s
     workers = sum("node:__internal_head__" not in resources for resources in here)
     if scales:
         for kind in json.loads(scales):
-            more = int(kind["max"]) - machines.count(_machine(kind))
-            machines += [_machine(kind)] * max(0, more)
+            more = int(kind["max"]) - machines.count(_machine(kind, there=False))
+            machines += [_machine(kind, there=False)] * max(0, more)
         return Room(tuple(machines))
     if launched is None:
         return Room(tuple(machines))
@@ -86,7 +98,7 @@ def of_nodes(nodes: Iterable[dict[str, Any]], launched: dict[str, Any] | None, s
     coming = 0
     head = launched.get("head_node_type")
     for name, kind in launched["available_node_types"].items():
-        named = _machine(kind["resources"])
+        named = _machine(kind["resources"], there=False)
         if not kind["resources"]:  # machines that one has: Ray learns what they are when they join
             coming += max(0, int(kind.get("min_workers", 0)) - workers)
             continue
@@ -106,5 +118,6 @@ def of_ray() -> Room:
     return of_nodes(ray.nodes(), launched, os.environ.get(SCALES_TO, ""))
 
 
-def _machine(resources: dict[str, Any]) -> Machine:
-    return Machine(float(resources.get("CPU", 0)), float(resources.get("GPU", 0)))
+def _machine(resources: dict[str, Any], there: bool = True) -> Machine:
+    custom = {name: float(value) for name, value in resources.items() if not re.match(COUNTED, name)}
+    return Machine(float(resources.get("CPU", 0)), float(resources.get("GPU", 0)), custom, unseen=not there)

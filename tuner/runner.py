@@ -1,5 +1,6 @@
 """A Plan on Ray Tune, from launch to results. Every event goes through the journal first, then to who listens."""
 
+import logging
 import os
 import platform
 import uuid
@@ -13,8 +14,9 @@ from ray.tune import FailureConfig, RunConfig, TuneConfig
 from ray.tune.experiment import Trial as RayTrial
 
 from trainables.errors import first_line
+from trainables.patience import patiently
 from trainables.trainable import RetrievalTrainable
-from tuner import cluster, lineage, requests, retention, secrets
+from tuner import cluster, requests, retention, secrets
 from tuner.board import Board
 from tuner.control import Control
 from tuner.desk import Desk
@@ -22,7 +24,7 @@ from tuner.interruption import Interruption
 from tuner.journal import Journal
 from tuner.placement import placed
 from tuner.plan import Plan
-from tuner.recorder import LOST_RETRIES, Recorder
+from tuner.recorder import Recorder
 from tuner.results import Results
 from tuner.scheduling import make_rule
 from tuner.scheduling.tune import NUMBER, RuleScheduler
@@ -51,15 +53,21 @@ def launch(plan: Plan, journal: Journal, board: Board, trainable: Any = Retrieva
     """
     sweep = plan.sweep
     requests.take(sweep.folder)  # those that an earlier driver did not live to see
+    interruption = Interruption()
+
+    def told(error: OSError | None) -> None:
+        board.storage(error)
+        interruption.act()
+
+    journal.told = told
     journal.write("launch", host=platform.node(), pid=os.getpid())
     tracker = Tracker(sweep.tracking, sweep.name, journal.header["launch"])
     desk = Desk(plan, journal, tracker, board)
-    tracker.open({"sweep": sweep.name, "goal": sweep.goal}, {"sweep.json": sweep.model_dump_json(indent=2)})
+    desk.open()
     desk.settle()
     desk.caught_up()
     retention.remove_strays(journal)
     board.start(journal.trials)
-    interruption = Interruption()
     control = Control(desk, interruption)
     state, reason = "failed", "the driver has a bug"
     try:
@@ -78,13 +86,9 @@ def launch(plan: Plan, journal: Journal, board: Board, trainable: Any = Retrieva
         board.stop()
         journal.write("left", state=state, reason=reason)
         results = Results(sweep, tuple(journal.trials.values()))
-        results.write(sweep.folder / "results.csv")
-        best = {} if results.best is None else results.best_metrics(results.best)
+        patiently(lambda: results.write(sweep.folder / "results.csv"), told)
         patience = SECONDS_FOR_TRACKING if journal.complete else SECONDS_FOR_TRACKING_INTERRUPTED
-        table = {"results.csv": results.table.to_csv(index=False)}
-        if results.best is not None and sweep.scheduler.name == "pbt":
-            table["schedule.json"] = lineage.schedule(journal.trials, results.best, sweep.objective)
-        written = tracker.close(state, best, table, patience, reason)
+        written = desk.close(results, state, reason, patience)
     return Outcome(desk.plan, results, state, reason, written)
 
 
@@ -124,9 +128,11 @@ def _fit(desk: Desk, control: Control, trainable: Any) -> None:
             storage_path=str(sweep.folder),
             verbose=0,
             callbacks=[recorder],
-            failure_config=FailureConfig(max_failures=LOST_RETRIES),
+            failure_config=FailureConfig(max_failures=0),  # there is one way back, from the journal
         ),
     )
+    for noisy in ("ray.tune.execution.tune_controller", "ray.tune.tune"):  # a traceback for each lost worker
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)
     tuner.fit()
 
 

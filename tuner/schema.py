@@ -87,11 +87,15 @@ class Study(Block):
 
 
 class Resources(Block):
-    """Of one trial: `workers` processes that share its batches, each with these cores and this much of a GPU."""
+    """Of one trial: `workers` processes that share its batches, each with these cores and this much of a GPU.
+
+    custom: what else Ray counts on the nodes for each of them, such as {accelerator_type:A100: 0.001}.
+    """
 
     cpu: PositiveInt = 1
     gpu: NonNegativeFloat = 0.0
     workers: PositiveInt = 1
+    custom: dict[str, PositiveFloat] = {}
 
 
 class Budget(Block):

@@ -12,7 +12,7 @@ from tuner.control import Control
 from tuner.desk import Desk
 from tuner.journal import Trial
 from tuner.lineage import Start
-from tuner.placement import AVOIDED
+from tuner.placement import AVOIDED, CROWDED
 from tuner.sampling import Draw, suggest
 from tuner.scheduling import Rule
 from tuner.scheduling.tune import NUMBER
@@ -82,6 +82,7 @@ class JournalSearcher(Searcher):
             "scheduled": start.changes,
             "workers": plan.sweep.resources.workers,
             AVOIDED: sorted(self._control.avoided),
+            CROWDED: trial.crowded,
         }
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:

@@ -150,7 +150,7 @@ def _changed(journal: Journal, sweep: Sweep) -> str:
     # the journal has the points as they were planned: with the presets' values where the file leaves a key out
     now["search"]["points"] = list(presets.whole_points(sweep))
     # any number of workers goes on from a checkpoint of any other
-    before["resources"] = {**before["resources"], "workers": now["resources"]["workers"]}
+    before["resources"] = {"custom": {}, **before["resources"], "workers": now["resources"]["workers"]}
     if "trials" in journal.extension and now["search"]["trials"] == journal.extension["trials"]:
         before["search"] = {**before["search"], "trials": now["search"]["trials"]}
     return next((key for key in now if key not in RESUMABLE and before.get(key) != now[key]), "")

@@ -53,6 +53,10 @@ def check(uri: str) -> None:
 
 def connect(uri: str, experiment: str) -> "tuple[MlflowClient, str]":
     """The store's client, and the id of the experiment, which is made where there is none."""
+    # who calls tries again, and looks first: MLflow's own tries, for minutes, could make a run twice
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     from mlflow.tracking import MlflowClient
 
     # after the import, which sets levels of its own

@@ -1,22 +1,21 @@
 """Every trial in MLflow: what is written there, and by whom.
 
 One parent run a launch, one child run a trial. The sweep puts what happened into a queue and goes on; a thread of
-its own writes. MLflow being slow, down or full never stops a sweep: what could not be written is counted and said.
+its own writes. MLflow being slow, down or full never stops a sweep: what it does not take waits, in order, and what it
+refuses is counted and said. The journal has all of it: the next launch, or `roadmap-tune track`, writes what is left.
 MLflow is imported in that thread: it takes seconds, and no trial ever needs it.
 """
 
 import logging
 import math
-import queue
 import re
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from trainables.errors import first_line
 from tuner import secrets, store
+from tuner.writer import TrackingSummary, Writer
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -28,16 +27,6 @@ TRIAL, LAUNCH, STATE, REASON = "trial_id", "launch_id", "state", "stop_reason"
 PARENT, NAME = "mlflow.parentRunId", "mlflow.runName"
 METRICS_A_BATCH, PARAMS_A_BATCH, TAGS_A_BATCH, PARAM_LENGTH = 1000, 100, 100, 6000
 STATUS = {"finished": "FINISHED", "stopped": "KILLED", "interrupted": "KILLED"}  # any other state: FAILED
-ATTEMPTS, SECONDS_BETWEEN = 4, 0.5
-
-
-@dataclass(frozen=True)
-class TrackingSummary:
-    """What became of the writes."""
-
-    written: int
-    failed: int
-    first_error: str
 
 
 @dataclass
@@ -46,6 +35,7 @@ class _Run:
     last_step: int = -1
     open: bool = True
     state: str = ""
+    described: bool = False  # it has its parameters
     best: dict[str, float] = field(default_factory=dict)  # what an earlier launch told: a metric is not written twice
 
 
@@ -75,21 +65,17 @@ class Tracker:
 
     def __init__(self, uri: str, experiment: str, launch_id: str, kinds: tuple[str, str] = ("sweep", "trial")) -> None:
         self._uri, self._experiment, self._launch_id, self._kinds = uri, experiment, launch_id, kinds
-        self._jobs: queue.Queue[Callable[[], None] | _Report | None] = queue.Queue()
         self._state = _State()
-        self._written = self._failed = 0
-        self._first_error = ""
-        self._abandoned = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
+        self._writer: Writer[_Report] = Writer(self._write_reports, self._takes_writes, self._tell)
 
     def open(self, tags: Mapping[str, str], artifacts: Mapping[str, str]) -> None:
         """The parent run: found by its launch id on resume, else made."""
-        self._thread.start()
-        self._jobs.put(lambda: self._open(dict(tags), dict(artifacts)))
+        self._writer.start()
+        self._writer.do(lambda: self._open(dict(tags), dict(artifacts)))
 
     def start_trial(self, trial_id: str, params: Mapping[str, object], tags: Mapping[str, str]) -> None:
         """The child run: found by its trial id on resume, else made."""
-        self._jobs.put(lambda: self._start_trial(trial_id, dict(params), dict(tags)))
+        self._writer.do(lambda: self._start_trial(trial_id, dict(params), dict(tags)))
 
     def settle_trial(
         self,
@@ -101,27 +87,28 @@ class Tracker:
         best: Mapping[str, float],
     ) -> None:
         """A trial that ended before this launch: made and ended where MLflow does not know so yet."""
-        point, told, reached = dict(params), dict(tags), dict(best)
+        point, told, reached, at = dict(params), dict(tags), dict(best), time.time()
 
         def settle() -> None:
             known = self._state.runs.get(trial_id)
             if known is None or known.state != state:
                 self._start_trial(trial_id, point, told)
-                self._end_trial(trial_id, state, reason, reached)
+                self._end_trial(trial_id, state, reason, reached, at)
 
-        self._jobs.put(settle)
+        self._writer.do(settle)
 
     def report(self, trial_id: str, epoch: int, metrics: Mapping[str, float], at: float) -> None:
         """One epoch's metrics at unix time `at`; a step that the run has already is not written twice."""
-        self._jobs.put(_Report(trial_id, epoch, dict(metrics), at))
+        self._writer.add(_Report(trial_id, epoch, dict(metrics), at))
 
     def measure(self, metrics: Mapping[str, float], trial_id: str | None = None) -> None:
         """Numbers of no epoch, of a trial or (None) of the parent run; those that the run has are not written again."""
         measured = dict(metrics)
-        self._jobs.put(lambda: self._measure(measured, trial_id))
+        self._writer.do(lambda: self._measure(measured, trial_id))
 
     def end_trial(self, trial_id: str, state: str, reason: str, best: Mapping[str, float]) -> None:
-        self._jobs.put(lambda: self._end_trial(trial_id, state, reason, dict(best)))
+        at = time.time()
+        self._writer.do(lambda: self._end_trial(trial_id, state, reason, dict(best), at))
 
     def close(
         self,
@@ -132,49 +119,21 @@ class Tracker:
         reason: str = "",
     ) -> TrackingSummary:
         """Writes what waits, for at most `timeout_s`; runs that have not ended are closed as interrupted."""
-        self._jobs.put(lambda: self._close(state, reason, dict(best), dict(artifacts)))
-        self._jobs.put(None)
-        self._thread.join(timeout_s)
-        if self._thread.is_alive():
-            self._abandoned.set()
-            waiting = self._jobs.qsize()
-            self._failed += waiting
-            self._first_error = self._first_error or f"not answered within {timeout_s:g} s"
-        return TrackingSummary(self._written, self._failed, self._first_error)
+        at = time.time()
+        self._writer.do(lambda: self._close(state, reason, dict(best), dict(artifacts), at))
+        return self._writer.close(timeout_s)
 
     # -- in the writing thread ------------------------------------------------------------------------------------
 
-    def _work(self) -> None:
-        while True:
-            job = self._jobs.get()
-            held: list[_Report] = []
-            while isinstance(job, _Report):
-                held.append(job)
-                try:
-                    job = self._jobs.get_nowait()
-                except queue.Empty:
-                    break
-            if held:
-                self._attempt(lambda held=held: self._write_reports(held))  # type: ignore[misc]
-            if job is None:
-                return
-            if not isinstance(job, _Report):
-                self._attempt(job)
+    def _tell(self, text: str) -> None:
+        log.warning("MLflow at %s: %s; the sweep goes on", secrets.safe(self._uri), text)
 
-    def _attempt(self, job: Callable[[], None]) -> None:
-        for attempt in range(ATTEMPTS):
-            try:
-                job()
-                self._written += 1
-                return
-            except Exception as error:  # whatever MLflow raises, the sweep goes on
-                text = f"{type(error).__name__}: {first_line(error)}"
-                if attempt + 1 < ATTEMPTS and not self._abandoned.is_set():
-                    time.sleep(SECONDS_BETWEEN * 2**attempt)
-        self._failed += 1
-        if not self._first_error:
-            self._first_error = text
-            log.warning("MLflow at %s: %s; the sweep goes on", secrets.safe(self._uri), text)
+    def _takes_writes(self) -> bool:
+        try:
+            self._client().set_experiment_tag(self._state.experiment_id, "kind", "sweep")
+        except Exception:
+            return False
+        return True
 
     def _open(self, tags: dict[str, str], artifacts: dict[str, str]) -> None:
         client = self._client()
@@ -191,15 +150,20 @@ class Tracker:
             # told its state, and killed before its end was written: it has to be ended again
             state = "" if run.info.status == "RUNNING" else run.data.tags.get(STATE, "")
             best = {key: value for key, value in run.data.metrics.items() if key.startswith("best/")}
-            self._state.runs[run.data.tags[TRIAL]] = _Run(run.info.run_id, last, open=False, state=state, best=best)
+            described = bool(run.data.params)  # a driver may have been killed in between
+            self._state.runs[run.data.tags[TRIAL]] = _Run(run.info.run_id, last, False, state, described, best)
         self._write_artifacts(artifacts)
 
     def _start_trial(self, trial_id: str, params: dict[str, object], tags: dict[str, str]) -> None:
-        from mlflow.entities import Param, RunTag
+        from mlflow.entities import RunTag
 
         client = self._client()
         known = self._state.runs.get(trial_id)
+        if known is None and self._writer.doubtful:
+            known = self._made(trial_id)
         if known is not None:
+            self._write_params(known, params)
+            self._state.runs[trial_id] = known
             known.open = True
             client.update_run(known.run_id, status="RUNNING")
             client.log_batch(known.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
@@ -212,11 +176,22 @@ class Tracker:
             NAME: f"{self._kinds[1]} {trial_id}",
             "kind": self._kinds[1],
         }
-        run_id = client.create_run(self._state.experiment_id, tags=given).info.run_id
-        self._state.runs[trial_id] = _Run(run_id)
-        written = [Param(name(key), _clipped(str(value))) for key, value in params.items()]
+        run = _Run(client.create_run(self._state.experiment_id, tags=given).info.run_id)
+        self._state.runs[trial_id] = run
+        self._write_params(run, params)
+
+    def _write_params(self, run: _Run, params: dict[str, object]) -> None:
+        from mlflow.entities import Param
+
+        written = [] if run.described else [Param(name(key), _clipped(str(value))) for key, value in params.items()]
         for first in range(0, len(written), PARAMS_A_BATCH):
-            client.log_batch(run_id, params=written[first : first + PARAMS_A_BATCH])
+            self._client().log_batch(run.run_id, params=written[first : first + PARAMS_A_BATCH])
+        run.described = True
+
+    def _made(self, trial_id: str) -> _Run | None:
+        """The trial's run that the store made and did not say so."""
+        found = self._search(f"tags.{TRIAL} = '{trial_id}' and tags.`{PARENT}` = '{self._state.parent}'")
+        return _Run(found[0].info.run_id) if found else None
 
     def _write_reports(self, reports: Sequence[_Report]) -> None:
         by_trial: dict[str, list[_Report]] = {}
@@ -238,22 +213,24 @@ class Tracker:
         new = [Metric(name(key), value, now, 0) for key, value in metrics.items() if name(key) not in known]
         self._client().log_batch(run_id, metrics=new)
 
-    def _end_trial(self, trial_id: str, state: str, reason: str, best: dict[str, float]) -> None:
-        self._end(self._state.runs[trial_id], state, reason, best)
+    def _end_trial(self, trial_id: str, state: str, reason: str, best: dict[str, float], at: float) -> None:
+        self._end(self._state.runs[trial_id], state, reason, best, at)
 
-    def _close(self, state: str, reason: str, best: dict[str, float], artifacts: dict[str, str]) -> None:
+    def _close(self, state: str, reason: str, best: dict[str, float], artifacts: dict[str, str], at: float) -> None:
         for run in self._state.runs.values():
             if run.open:
-                self._end(run, "interrupted", "interrupted", {})
-        self._end(_Run(self._state.parent), state, reason, best)
+                self._end(run, "interrupted", "interrupted", {}, at)
+        self._end(_Run(self._state.parent), state, reason, best, at)
         self._write_artifacts(artifacts)
 
-    def _end(self, run: _Run, state: str, reason: str, best: dict[str, float]) -> None:
+    def _end(self, run: _Run, state: str, reason: str, best: dict[str, float], at: float) -> None:
+        """at: unix seconds. Told twice, a metric of one time is one metric."""
         from mlflow.entities import Metric, RunTag
 
-        now = int(time.time() * 1000)
         reached = {f"best/{name(key)}": value for key, value in best.items()}
-        metrics = [Metric(key, value, now, 0) for key, value in reached.items() if run.best.get(key) != value]
+        metrics = [
+            Metric(key, value, int(at * 1000), 0) for key, value in reached.items() if run.best.get(key) != value
+        ]
         tags = [RunTag(STATE, state), RunTag(REASON, reason or state)]
         self._client().log_batch(run.run_id, metrics=metrics, tags=tags)
         self._client().set_terminated(run.run_id, status=STATUS.get(state, "FAILED"))

@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster.campaign import Row, table
 from tests.cluster.namespaces import missing
+
+FAULTS: list[Row] = []
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -14,3 +17,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("cluster")
             if reason:
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if FAULTS:
+        terminalreporter.write_line("\n" + table(FAULTS))
+
+
+@pytest.fixture(scope="session")
+def faults() -> list[Row]:
+    """What the faults did: printed when the run ends."""
+    return FAULTS

@@ -29,7 +29,7 @@ from typing import IO, Any
 
 import psutil
 
-from tests.cluster.namespaces import INIT, NAMESPACES, PLACE, remove_stale, ssh_server, start_init
+from tests.cluster.namespaces import INIT, NAMESPACES, PLACE, SWITCH, remove_stale, ssh_server, start_init
 
 ROOT = Path(__file__).parent.parent.parent
 SECONDS = 60.0  # for a command on a host
@@ -69,7 +69,7 @@ class Host:
             written.chmod(0o600)
         script = INIT.format(name=self.name, folder=self.folder, home=Path.home(), binds=self._binds())
         apart = [*NAMESPACES, "--fork", "--kill-child"]
-        self._process, self._pid = start_init(apart, script, self._hosts.folder / "log")
+        self._process, self._pid = self._hosts.start_init(apart, script)
         self._plug()
         if self._hosts.sshd:
             self.run("/usr/sbin/sshd", "-f", str(self._hosts.sshd), "-o", f"ListenAddress={self.address}")
@@ -94,13 +94,15 @@ class Host:
         done = threading.Event()
 
         def brake() -> None:
+            found, looked = self.processes(), time.monotonic()
             while not done.wait(period_s / factor):
-                stopped = self.processes()
-                for process in stopped:
+                for process in found:
                     with contextlib.suppress(psutil.Error):
                         process.suspend()
+                if time.monotonic() > looked + 1:
+                    found, looked = self.processes(), time.monotonic()
                 done.wait(period_s * (1 - 1 / factor))
-                for process in stopped:
+                for process in found:
                     with contextlib.suppress(psutil.Error, AttributeError):
                         process.resume()
                         process.parent().resume()  # nsenter stops with its child
@@ -186,7 +188,7 @@ class Host:
         for seen in {self._hosts.shared, ROOT, Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve()}:
             if seen.is_relative_to("/tmp"):
                 place = shlex.quote(str(self.folder / seen.relative_to("/")))
-                lines += [f"mkdir -p {place}", f"mount --bind {shlex.quote(str(seen))} {place}"]
+                lines += [f"mkdir -p {place}", f"mount --rbind {shlex.quote(str(seen))} {place}"]
         return "\n".join(lines)
 
 
@@ -194,11 +196,20 @@ class Hosts:
     """`count` hosts at subnet.10, .11, ... on one switch, up until the block ends.
 
     prefix: of their names; another prefix and subnet make a second set beside the first. sshd: each has one, for root
-    with the key `hosts.key`. shared: the folder that all see, where another than `folder/shared` is meant.
+    with the key `hosts.key`. shared: the folder that all see, where another than `folder/shared` is meant. storage_mb:
+    shared/storage is a disk of this size, seen by the hosts and through `view`.
     """
 
     def __init__(
-        self, count: int, prefix: str, subnet: str, *, sshd: bool = False, shared: Path | None = None, token: str = ""
+        self,
+        count: int,
+        prefix: str,
+        subnet: str,
+        *,
+        sshd: bool = False,
+        shared: Path | None = None,
+        token: str = "",
+        storage_mb: int | None = None,
     ) -> None:
         remove_stale()
         self.prefix, self.subnet = prefix, subnet
@@ -218,10 +229,13 @@ class Hosts:
         self.home = {".ray/auth_token": self.token, ".bash_profile": profile, ".bashrc": profile}
         self.key = self.folder / "ssh" / "id"
         self.sshd = ssh_server(self.folder / "ssh") if sshd else None
-        script = (
-            "set -e; ip link set lo up; ip link add br0 type bridge; ip link set br0 up; echo $$; exec sleep infinity"
-        )
-        self._switch, self._switch_pid = start_init(["--net"], script, self.folder / "log")
+        disk = "true"
+        if storage_mb is not None:
+            (self.shared / "storage").mkdir()
+            disk = f"mount -t tmpfs -o size={storage_mb}m tmpfs {shlex.quote(str(self.shared / 'storage'))}"
+        self._switch_pid: int | None = None
+        script = SWITCH.format(disk=disk)
+        self._switch, self._switch_pid = self.start_init(["--net", "--mount"], script)
         self._hosts = [Host(self, number) for number in range(count)]
 
     def __enter__(self) -> "Hosts":
@@ -243,6 +257,13 @@ class Hosts:
 
     def __iter__(self) -> Iterator[Host]:
         return iter(self._hosts)
+
+    def start_init(self, namespaces: list[str], script: str) -> tuple["subprocess.Popen[str]", int]:
+        return start_init(namespaces, script, self.folder / "log", self._switch_pid)
+
+    def view(self, path: Path) -> Path:
+        """Where this process sees what the hosts see at `path`."""
+        return Path(f"/proc/{self._switch_pid}/root{path}")
 
     def switch(self, *command: str) -> None:
         """A command in the switch's network."""

@@ -29,6 +29,17 @@ echo $pid
 while :; do sleep infinity & wait $!; done
 """
 
+SWITCH = """
+set -e
+mount --make-rprivate /
+{disk}
+ip link set lo up
+ip link add br0 type bridge
+ip link set br0 up
+echo $$
+exec sleep infinity
+"""
+
 
 def missing(sshd: bool = False) -> str:
     """Why no hosts can be made here; "" where they can."""
@@ -41,11 +52,17 @@ def missing(sshd: bool = False) -> str:
     return f"hosts in network namespaces need {', '.join(lacking)}" if lacking else ""
 
 
-def start_init(namespaces: list[str], script: str, log: Path) -> tuple["subprocess.Popen[str]", int]:
-    """Runs the script in new namespaces until this process ends; returns the number that it prints first, its own."""
+def start_init(
+    namespaces: list[str], script: str, log: Path, mounts: int | None = None
+) -> tuple["subprocess.Popen[str]", int]:
+    """Runs the script in new namespaces until this process ends; returns the number that it prints first, its own.
+
+    mounts: of the process whose mounts a mount namespace starts from, None: this one's.
+    """
+    entered = [] if mounts is None else ["nsenter", "-t", str(mounts), "--mount"]
     with log.open("a") as errors:
         process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "unshare", *namespaces, "bash", "-c", script],
+            ["setpriv", "--pdeathsig", "KILL", *entered, "unshare", *namespaces, "bash", "-c", script],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,

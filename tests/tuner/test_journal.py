@@ -1,11 +1,15 @@
 """The journal: what is written is read back, whoever dies in between."""
 
+import errno
 import math
+import os
 from pathlib import Path
 
 import pytest
 
+from trainables import patience
 from trainables.errors import UserError
+from tuner.events import events
 from tuner.journal import FILE, Journal, running
 
 
@@ -66,3 +70,28 @@ def test_complete_when_every_planned_trial_has_ended(tmp_path: Path) -> None:
     journal.write("end", trial=1, state="infeasible", reason="diverged")
     assert journal.complete
     journal.close()
+
+
+def test_a_full_disk_delays_an_event_and_tears_no_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal(tmp_path / "j")
+    journal.open()
+    journal.write("sweep", launch="x", trials=2, epochs=3)
+    told: list[OSError | None] = []
+    journal.told = told.append
+    write, room = os.write, [3, 0, 0]  # bytes that the disk takes before it is full, try after try
+
+    def half(descriptor: int, content: bytes) -> int:
+        if not room:
+            return write(descriptor, content)
+        if room[0] == 0:
+            room.pop(0)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        taken, room[0] = write(descriptor, content[: room[0]]), 0
+        return taken
+
+    monkeypatch.setattr(os, "write", half)
+    monkeypatch.setattr(patience, "SECONDS_BETWEEN", 0.001)
+    journal.write("point", trial=0, point={"a": 1})
+    journal.close()
+    assert [error is None for error in told] == [False, False, False, True]
+    assert [event["event"] for event in events(tmp_path / "j" / FILE)] == ["sweep", "point"]

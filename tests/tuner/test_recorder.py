@@ -1,5 +1,6 @@
 """Ray's events -> the journal: how a trial ends, and why. No Ray runs."""
 
+import dataclasses
 import traceback
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,8 +16,9 @@ from tuner.control import Control
 from tuner.desk import Desk
 from tuner.interruption import Interruption
 from tuner.journal import Journal, traceback_file
+from tuner.placement import resources
 from tuner.plan import make_plan
-from tuner.recorder import Recorder
+from tuner.recorder import LOST_RETRIES, Recorder
 from tuner.scheduling.rule import EveryEpoch
 from tuner.scheduling.tune import NUMBER
 from tuner.sweep import Sweep
@@ -84,10 +86,11 @@ def test_what_ray_tried_too_often(
     recorder: Recorder, desk: Desk, tmp_path: Path, error: Exception | None, state: str, reason: str
 ) -> None:
     file = tmp_path / "error.txt"
-    for attempt in range(2 if error is not None else 0):
-        with file.open("a") as written:  # as Ray's Trial.handle_error does
-            written.write(f"Failure # {attempt + 1} (occurred at 2026-01-01_00-00-00)\n{error}\n")
-    recorder.on_trial_error(0, [], of_ray(error_file=str(file)))
+    for attempt in range(LOST_RETRIES + 1):
+        if error is not None:
+            with file.open("a") as written:  # as Ray's Trial.handle_error does
+                written.write(f"Failure # {attempt + 1} (occurred at 2026-01-01_00-00-00)\n{error}\n")
+        recorder.on_trial_error(0, [], of_ray(error_file=str(file)))
     trial = desk.journal.trials[0]
     assert (trial.state, trial.reason) == (state, reason)
     assert traceback_file(desk.journal.folder, 0).is_file() == (error is not None)
@@ -142,3 +145,36 @@ def test_a_step_looks_at_live_trials_alone(desk: Desk, recorder: Recorder, monke
     trials.append(SimpleNamespace(config={NUMBER: 0}, status=RayTrial.PENDING))  # the same trial, tried again
     recorder.on_step_end(0, trials)  # type: ignore[arg-type]
     assert followed[-1] == ({0, 1}, {1})
+
+
+def test_losses_count_since_the_newest_checkpoint_and_a_bug_is_none(
+    recorder: Recorder, desk: Desk, tmp_path: Path
+) -> None:
+    file, trial = tmp_path / "error.txt", desk.journal.trials[0]
+    file.write_text(f"Failure # 1 (occurred at 2026-01-01_00-00-00)\n{RayActorError(error_msg='The node died.')}\n")
+    for epoch in (1, 2):
+        for _ in range(LOST_RETRIES):
+            recorder.on_trial_start(0, [], of_ray())
+            recorder.on_trial_error(0, [], of_ray(error_file=str(file)))
+        assert (trial.state, trial.losses, trial.since) == ("pending", LOST_RETRIES, None)
+        desk.checkpointed(0, epoch, str(desk.journal.folder / f"checkpoint_{epoch}"))
+    recorder.on_trial_complete(0, [], of_ray(state="failed", reason="KeyError: 'x'"))
+    assert (trial.state, trial.losses) == ("failed", 0)
+
+
+@pytest.mark.parametrize(("gpu", "tries"), [(0.0, 1), (0.25, 2), (1.0, 1)])
+def test_out_of_memory_is_tried_once_more_where_trials_share_a_gpu(
+    sweep: Sweep, recorder: Recorder, desk: Desk, gpu: float, tries: int
+) -> None:
+    shared = sweep.model_copy(update={"resources": sweep.resources.model_copy(update={"gpu": gpu})})
+    desk.plan = dataclasses.replace(desk.plan, sweep=shared)
+    trial = desk.journal.trials[0]
+    for attempt in range(tries):
+        assert not trial.ended and trial.crowded == (attempt == 1)
+        assert resources(shared.resources.model_dump(), crowded=trial.crowded).bundles[0].get("GPU", 0) == gpu * (
+            attempt + 1
+        )
+        recorder.on_trial_complete(0, [], of_ray(state="infeasible", reason="out of memory: CUDA", memory=True))
+    assert (trial.state, trial.reason) == ("infeasible", "out of memory: CUDA")
+    desk.journal.close()
+    assert Journal.read(desk.journal.folder).trials[0].crowded == (tries == 2)

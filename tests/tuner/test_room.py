@@ -74,3 +74,16 @@ def test_machines_of_a_list_are_awaited() -> None:
     assert of_nodes([HEAD], announced).coming == 2
     room = of_nodes([HEAD, node(2), node(2)], announced)
     assert room.coming == 0 and room.trials(Resources()) == 4
+
+
+def test_custom_resources_are_counted_and_accelerators_of_nodes_to_come_are_trusted(sweep: Sweep) -> None:
+    share = Resources(gpu=1, custom={"accelerator_type:A100": 0.001})
+    with_card = node(8, 2)
+    with_card["Resources"] |= {"accelerator_type:A100": 1.0, "node:10.0.0.7": 1.0, "memory": 1e9}
+    room = of_nodes([HEAD, with_card, node(8, 2)], None)
+    assert room.trials(share) == 2 and room.trials(Resources(gpu=1)) == 4
+    assert of_nodes([HEAD], launched(4)).trials(share) == 4
+    licences = Resources(custom={"licence": 1})
+    assert of_nodes([HEAD], launched(4)).trials(licences) == 0
+    with pytest.raises(NoRoom, match=r"resources.custom.licence=1 a trial: the cluster has no room.*A100"):
+        room.check(sweep.model_copy(update={"resources": licences}))

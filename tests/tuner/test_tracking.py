@@ -16,6 +16,10 @@ import pytest
 from trainables.errors import UserError
 from tuner import store
 from tuner.interface import links
+from tuner.journal import Journal
+from tuner.plan import make_plan
+from tuner.replay import replay
+from tuner.sweep import Sweep
 from tuner.tracking import Tracker, TrackingSummary, name
 
 
@@ -91,8 +95,7 @@ def test_a_trial_that_ended_before_the_driver_was_killed_is_settled(uri: str) ->
     first.report("0000", 1, {"m": 0.1}, time.time())
     first.end_trial("0000", "finished", "", {"m": 0.1})
     first.start_trial("0001", {"a": 2}, {})
-    first._jobs.put(None)  # killed: the end of 0001 and all of 0002 never came
-    first._thread.join()
+    first._writer.close(60)  # killed: the end of 0001 and all of 0002 never came
     second = launch(uri, "settled")
     for trial_id, state in (("0000", "finished"), ("0001", "stopped"), ("0002", "finished")):
         second.settle_trial(trial_id, {"a": 1}, {}, state, "why", {"m": 0.2})
@@ -143,6 +146,26 @@ def test_a_broken_store_is_counted_and_never_raised(tmp_path: Path, caplog: pyte
     assert len(caplog.records) == 1
 
 
+def test_a_run_that_the_store_made_without_an_answer_is_found_again(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow.tracking import MlflowClient
+
+    make, cut = MlflowClient.create_run, [True]
+
+    def answer_lost(client: Any, experiment: str, tags: dict[str, str], **more: Any) -> Any:
+        made = make(client, experiment, tags=tags, **more)
+        if "trial_id" in tags and cut.pop():
+            raise ConnectionError("reset by peer")
+        return made
+
+    tracker = launch(uri, "unanswered")
+    monkeypatch.setattr(MlflowClient, "create_run", answer_lost)
+    tracker.start_trial("0000", {"a": 1}, {})
+    tracker.end_trial("0000", "finished", "", {})
+    assert tracker.close("finished", {}, {}, 60).failed == 0
+    _, _, children = runs(uri, "unanswered")
+    assert [run.data.params for run in children] == [{"a": "1"}]
+
+
 def test_names_and_addresses(tmp_path: Path) -> None:
     assert name("map@r") == "map_r" and name("val/map_at_r") == "val/map_at_r"
     assert store.safe("http://me:secret@host:1/") == "http://***@host:1/"
@@ -156,3 +179,26 @@ def test_names_and_addresses(tmp_path: Path) -> None:
 def test_importing_the_tracker_does_not_import_mlflow() -> None:
     script = "import sys, tuner.tracking, trainables.trainable; assert 'mlflow' not in sys.modules"
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_what_mlflow_missed_is_written_from_the_journal_once(sweep: Sweep, tmp_path: Path) -> None:
+    plan, journal = make_plan(sweep), Journal(tmp_path / "j")
+    journal.open()
+    journal.write("sweep", launch="missed", trials=2, epochs=4)
+    journal.write("launch", host="here", pid=1)
+    for number in (0, 1):
+        journal.write("point", trial=number, point=plan.defaults)
+        for epoch in (1, 2):
+            journal.write("report", trial=number, epoch=epoch, metrics={"val/map_at_r": 0.1 * epoch})
+    journal.write("end", trial=0, state="stopped", reason="asha: rung 2")
+    journal.write("left", state="interrupted", reason="")
+    journal.close()
+    for _ in range(2):
+        assert replay(plan, Journal.read(tmp_path / "j"), 60).failed == 0
+    client, parents, children = runs(sweep.tracking, sweep.name)
+    assert len(parents) == 1 and parents[0].info.status == "KILLED"
+    states = {run.data.tags["trial_id"]: run.data.tags["state"] for run in children}
+    assert states == {"0000": "stopped", "0001": "interrupted"} and len(children) == 2
+    for run in children:
+        history = client.get_metric_history(run.info.run_id, "val/map_at_r")
+        assert [(metric.step, metric.value) for metric in history] == [(1, 0.1), (2, 0.2)]

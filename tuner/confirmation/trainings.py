@@ -8,6 +8,7 @@ from ray.tune.experiment import Trial as RayTrial
 from ray.tune.search import Searcher
 
 from trainables.composition import compose
+from trainables.errors import MISPLACED
 from trainables.trainable import RetrievalTrainable
 from tuner import cluster, secrets
 from tuner.confirmation.arms import overrides
@@ -116,8 +117,9 @@ class _Follower(Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
         result, repeat = trial.last_result, self._repeat(trial)
-        if result.get("state") in ("infeasible", "failed"):
-            self._office.ended(repeat, result["state"], result["reason"])
+        if result.get("state") in ("infeasible", "failed", MISPLACED):
+            state = "infeasible" if result["state"] == "infeasible" else "failed"
+            self._office.ended(repeat, state, result["reason"])
             if "traceback" in result:
                 (self._office.ledger.folder / f"confirm-{repeat.key}.traceback.txt").write_text(result["traceback"])
         elif result.get("epoch", 0) >= repeat.arm.epochs:
