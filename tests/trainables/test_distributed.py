@@ -152,8 +152,10 @@ def test_two_processes_train_as_one(two: list[dict[str, Any]]) -> None:
 
 def test_two_processes_train_roadmap_up_to_ranks_that_rounding_decides(two: list[dict[str, Any]]) -> None:
     for report, other in zip(two[0]["roadmap"]["reports"], two[2]["one"]["roadmap"]["reports"], strict=True):
-        for name in ("train/SupAP", "train/CalibrationLoss", "train/loss", "val/map_at_r"):
+        for name in ("train/SupAP", "train/CalibrationLoss", "train/loss"):
             assert report[name] == pytest.approx(other[name], abs=2e-3)
+        # of some eighty queries of four positives one that changes places with a negative moves the mean by up to 3e-3
+        assert report["val/map_at_r"] == pytest.approx(other["val/map_at_r"], abs=1.5e-2)
     assert two[0]["roadmap"]["reports"] == two[1]["roadmap"]["reports"]
 
 

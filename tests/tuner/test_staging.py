@@ -31,7 +31,7 @@ from tuner.scheduling.rule import EveryEpoch
 from tuner.simulation.replay import Recorded, ReplayTrainable
 from tuner.sweep import Sweep, load_sweep
 
-NOWHERE = "/nowhere"
+NOWHERE = "/dev/null/nowhere"  # nothing can be built there, not even by root
 
 
 @pytest.mark.parametrize(("does", "state"), [("build", "built"), ("nothing", "there"), ("fail", "failed")])
@@ -67,7 +67,7 @@ def test_a_trial_says_that_its_node_has_no_data(trial: RetrievalTrainable) -> No
     trial._config = config(f"dataset.kwargs.data_dir={NOWHERE}")
     said = trial.step()
     assert (said["state"], said["node"], said["epoch"]) == (MISPLACED, "f00d", 0)
-    assert said["reason"].startswith("data not on this node: emoji: /nowhere/") and "\n" not in said["reason"]
+    assert said["reason"].startswith("data not on this node: emoji: /dev/null/nowhere/") and "\n" not in said["reason"]
 
 
 def test_a_bug_is_no_matter_of_data(trial: RetrievalTrainable, tiny: list[str]) -> None:
@@ -195,4 +195,4 @@ def test_staging_here_by_the_command(sweep_file: Path, capsys: pytest.CaptureFix
                                           "train": ["dataset=csv", f"dataset.kwargs.data_dir={NOWHERE}"]}))  # fmt: skip
     assert load_sweep(sweep_file)
     assert main(["data", "stage", str(sweep_file)]) == 1
-    assert "/nowhere/images.csv is missing" in capsys.readouterr().out
+    assert "/dev/null/nowhere/images.csv is missing" in capsys.readouterr().out
