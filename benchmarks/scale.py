@@ -130,7 +130,7 @@ class Probe:
 
     def _sample(self) -> Sample:
         threads = {thread.id: thread.user_time + thread.system_time for thread in self._process.threads()}
-        writer = next((one.native_id for one in threading.enumerate() if one.name == "mlflow"), None)
+        writer = next((one.native_id for one in threading.enumerate() if one.name == "tracking"), None)
         trials = list(self._journal.trials.values())
         states = sorted(self._journal.folder.glob("launch-*/experiment_state-*.json"))
         return Sample(
@@ -146,7 +146,7 @@ class Probe:
             snapshot_s=self._snapshot_s,
             draws=self._draws,
             draw_s=self._draw_s,
-            unwritten=0 if self._tracker is None else self._tracker._jobs.qsize(),
+            unwritten=0 if self._tracker is None else self._tracker._writer.waiting,
             running=sum(trial.state == "running" for trial in trials),
         )
 

@@ -58,6 +58,11 @@ class Writer(Generic[Item]):
     def add(self, item: Item) -> None:
         self._jobs.put(_Part(item))
 
+    @property
+    def waiting(self) -> int:
+        """How many writes are yet to begin."""
+        return self._jobs.qsize()
+
     def close(self, seconds: float) -> TrackingSummary:
         """Writes what waits, for so long; what waits then counts as failed."""
         self._jobs.put(None)

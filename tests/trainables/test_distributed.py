@@ -298,7 +298,10 @@ def test_torchrun_trains_as_one_process_and_goes_on(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["interrupted", "killed"])
-def test_torchrun_ends_every_process(hard_emoji: Path, tmp_path: Path, how: str) -> None:
+def test_torchrun_ends_every_process(
+    hard_emoji: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setenv("ROADMAP_TUNE_DATA", str(hard_emoji))
     started = torchrun([*OVERRIDES, "experience.max_iter=100000"], tmp_path, hard_emoji)
     reports = tmp_path / "two" / "reports.jsonl"
     until = time.monotonic() + 150
