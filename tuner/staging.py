@@ -4,10 +4,8 @@ Each node works for itself and under the locks of the data sets: where the folde
 wait and find it built.
 """
 
-import queue
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,11 +44,14 @@ def stage_here(plan: Plan, progress: Progress) -> Staged:
 
 
 def stage(plan: Plan, progress: Progress) -> dict[str, Staged]:
-    """node's address -> what became of it, on each node of the joined cluster that has room for a trial's worker."""
+    """node's address -> what became of it, on each node of the joined cluster that has room for a trial's worker.
+
+    progress: told once a second how many of the nodes are done.
+    """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    task = ray.remote(num_cpus=0, max_retries=0, num_returns="streaming")(_staging)
+    task = ray.remote(num_cpus=0, max_retries=0)(_staged)
     working: dict[Any, str] = {}
     for node in ray.nodes():
         machine = Machine(node["Resources"].get("CPU", 0), node["Resources"].get("GPU", 0))
@@ -58,38 +59,25 @@ def stage(plan: Plan, progress: Progress) -> dict[str, Staged]:
             here = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             working[task.options(scheduling_strategy=here).remote(plan)] = node["NodeManagerAddress"]
     found: dict[str, Staged] = {}
+    nodes = len(working)
     while working:
-        ready, _ = ray.wait(list(working), num_returns=1)
-        for sign in ready:
-            said = _next(sign)
-            if isinstance(said, Staged):
-                found[working.pop(sign)] = said
-            else:
-                what, done, total = said
-                progress(f"{working[sign]}: {what}", done, total)
+        ready, _ = ray.wait(list(working), num_returns=1, timeout=SECONDS_BETWEEN_SIGNS)
+        for reference in ready:
+            found[working.pop(reference)] = _result(reference)
+        progress(f"data on {', '.join(working.values()) or 'all nodes'}", nodes - len(working), nodes)
     return found
 
 
-def _next(signs: Any) -> "Staged | tuple[str, int, int]":
+def _result(reference: Any) -> Staged:
     import ray
 
     try:
-        said: Staged | tuple[str, int, int] = ray.get(next(signs))
-    except (ray.exceptions.RayError, StopIteration) as error:
+        staged: Staged = ray.get(reference)
+    except ray.exceptions.RayError as error:  # the node is gone
         return Staged(FAILED, (first_line(error),), 0.0)
-    return said
+    return staged
 
 
-def _staging(plan: Plan) -> "Iterator[Staged | tuple[str, int, int]]":
-    """Runs on a node: how far it is, once a second, and what became of it."""
-    signs: queue.Queue[Staged | tuple[str, int, int]] = queue.Queue()
-    work = threading.Thread(target=lambda: signs.put(stage_here(plan, lambda *sign: signs.put(sign))), daemon=True)
-    work.start()
-    due = 0.0
-    while True:
-        said = signs.get()
-        if isinstance(said, Staged) or time.monotonic() >= due:
-            due = time.monotonic() + SECONDS_BETWEEN_SIGNS
-            yield said
-        if isinstance(said, Staged):
-            return
+def _staged(plan: Plan) -> Staged:
+    """Runs on a node."""
+    return stage_here(plan, lambda what, done, total: None)
