@@ -73,9 +73,7 @@ def prepare(plan: Plan, progress: staging.Progress) -> list[str]:
     return list(next((staged.told for staged in found.values()), ()))
 
 
-def on_each(
-    function: Callable[..., Any], *arguments: Any, only: Callable[[dict[str, Any]], bool] = lambda node: True
-) -> dict[str, Any]:
+def on_each(function: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
     """node's address -> what the function gives there; UserError in one line where a node does not answer in time."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -87,7 +85,7 @@ def on_each(
         )
         .remote(*arguments): node["NodeManagerAddress"]
         for node in ray.nodes()
-        if node["Alive"] and only(node)
+        if node["Alive"]
     }
     _, silent = ray.wait(list(asked), num_returns=len(asked), timeout=SECONDS_TO_ANSWER) if asked else ([], [])
     if silent:

@@ -85,12 +85,12 @@ class Room:
 def of_nodes(nodes: Iterable[dict[str, Any]], launched: dict[str, Any] | None, scales: str = "") -> Room:
     """nodes: of ray.nodes(). launched: a cluster file as the head keeps it. scales: $ROADMAP_TUNE_SCALES_TO."""
     here = [node["Resources"] for node in nodes if node["Alive"]]
-    machines = [_machine(resources) for resources in here]
+    machines = [machine_of(resources) for resources in here]
     workers = sum("node:__internal_head__" not in resources for resources in here)
     if scales:
         for kind in json.loads(scales):
-            more = int(kind["max"]) - machines.count(_machine(kind, there=False))
-            machines += [_machine(kind, there=False)] * max(0, more)
+            more = int(kind["max"]) - machines.count(machine_of(kind, there=False))
+            machines += [machine_of(kind, there=False)] * max(0, more)
         return Room(tuple(machines))
     if launched is None:
         return Room(tuple(machines))
@@ -98,7 +98,7 @@ def of_nodes(nodes: Iterable[dict[str, Any]], launched: dict[str, Any] | None, s
     coming = 0
     head = launched.get("head_node_type")
     for name, kind in launched["available_node_types"].items():
-        named = _machine(kind["resources"], there=False)
+        named = machine_of(kind["resources"], there=False)
         if not kind["resources"]:  # machines that one has: Ray learns what they are when they join
             coming += max(0, int(kind.get("min_workers", 0)) - workers)
             continue
@@ -118,6 +118,7 @@ def of_ray() -> Room:
     return of_nodes(ray.nodes(), launched, os.environ.get(SCALES_TO, ""))
 
 
-def _machine(resources: dict[str, Any], there: bool = True) -> Machine:
+def machine_of(resources: dict[str, Any], there: bool = True) -> Machine:
+    """resources: as Ray counts them of a node. there: whether it has joined."""
     custom = {name: float(value) for name, value in resources.items() if not re.match(COUNTED, name)}
     return Machine(float(resources.get("CPU", 0)), float(resources.get("GPU", 0)), custom, unseen=not there)

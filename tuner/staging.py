@@ -11,7 +11,7 @@ from typing import Any
 
 from trainables.errors import first_line
 from tuner.plan import Plan, prepare_data
-from tuner.room import Machine
+from tuner.room import machine_of
 
 Progress = Callable[[str, int, int], None]
 BUILT, THERE, FAILED = "built", "there", "failed"
@@ -54,8 +54,7 @@ def stage(plan: Plan, progress: Progress) -> dict[str, Staged]:
     task = ray.remote(num_cpus=0, max_retries=0)(_staged)
     working: dict[Any, str] = {}
     for node in ray.nodes():
-        machine = Machine(node["Resources"].get("CPU", 0), node["Resources"].get("GPU", 0))
-        if node["Alive"] and machine.bundles(plan.sweep.resources):
+        if node["Alive"] and machine_of(node["Resources"]).bundles(plan.sweep.resources):
             here = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             working[task.options(scheduling_strategy=here).remote(plan)] = node["NodeManagerAddress"]
     found: dict[str, Staged] = {}
