@@ -10,6 +10,7 @@ roadmap-tune retry search_spaces/emoji.yaml --failed
 roadmap-tune concurrent search_spaces/emoji.yaml 4
 roadmap-tune confirm search_spaces/emoji.yaml  its winner and the presets over fresh seeds, then the test split, once
 roadmap-tune report search_spaces/emoji.yaml   one page: the verdict, figures, every trial
+roadmap-tune export search_spaces/emoji.yaml   the winner as a folder that anybody can open, and in MLflow's registry
 roadmap-tune results search_spaces/emoji.yaml  every trial with its state and reason; --csv
 roadmap-tune analysis search_spaces/emoji.yaml what matters, which ranges and budgets to change
 roadmap-tune audit search_spaces/emoji.yaml    were winners stopped? a few trials run to their end
@@ -40,6 +41,7 @@ from tuner.confirmation.command import add_command as add_confirm
 from tuner.remote import options
 from tuner.reporting.command import add_command as add_report
 from tuner.simulation import commands as simulation
+from tuner.takehome.command import add_command as add_export
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace], int] = arguments.command
     try:
         if options.is_elsewhere(arguments):
+            options.check_reachable(arguments, words[0])
             from tuner.remote.commands import carry_out
 
             return carry_out(arguments, words)
@@ -86,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_looks(add, reachable)
     add_confirm(add, sweep)
     add_report(add, reachable)
+    add_export(add, sweep)
     analysis.add_commands(add, sweep, reachable)
     simulation.add_commands(add, sweep)
     datasets.add_commands(add, reachable)

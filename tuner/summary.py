@@ -8,6 +8,7 @@ import numpy as np
 from trainables.building import build_dataset
 from trainables.data import same_size
 from trainables.evaluation import pixel_embeddings, retrieval_metrics
+from trainables.experiment import Experiment
 from trainables.splitting import validations
 from tuner.journal import ENDED, Trial
 from tuner.overview import ranking, troubles
@@ -54,10 +55,15 @@ def closing_lines(plan: Plan, results: Results, file: str, floor_of: "Floor | No
 
 def pixel_floor(plan: Plan) -> dict[str, float]:
     """The metrics of raw pixels on the images that the trials are validated on, their mean over folds."""
+    return pixel_floor_of(plan.base)
+
+
+def pixel_floor_of(experiment: Experiment) -> dict[str, float]:
+    """The same for one training's validation images."""
     found = []
-    for split in validations(plan.base, build_dataset(plan.base).train()):
+    for split in validations(experiment, build_dataset(experiment).train()):
         pixels = pixel_embeddings(same_size(split.query))
-        found.append(retrieval_metrics(pixels, split.query.labels, ks=plan.base.dataset.ks))
+        found.append(retrieval_metrics(pixels, split.query.labels, ks=experiment.dataset.ks))
     return {name: float(np.mean([metrics[name] for metrics in found])) for name in found[0]}
 
 

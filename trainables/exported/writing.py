@@ -53,6 +53,7 @@ class Written:
     size: tuple[int, int] | None  # height and width of what the graph takes; None: any
     fingerprint: str
     verified: Verified
+    bytes: dict[str, int]  # of each of its files but the card
 
 
 def check_place(folder: Path) -> None:
@@ -94,6 +95,7 @@ def export(path: Path, folder: Path, card: Callable[[Written], str], bars: Bars)
                 size=size,
                 fingerprint=load_model(made).fingerprint,
                 verified=verified,
+                bytes={file.name: file.stat().st_size for file in made.iterdir()},
             )
             (made / CARD).write_text(card(written))
             if folder.exists():

@@ -1,5 +1,6 @@
 """Where the events of a confirmation come together: the ledger first, then MLflow and the console."""
 
+import os
 import shlex
 from collections.abc import Callable
 from typing import Any
@@ -40,7 +41,8 @@ class Office:
         self._tracker.report(repeat.key, epoch, metrics, repeat.reported_at[epoch])
 
     def kept(self, repeat: Repeat, epoch: int, path: str) -> None:
-        self.ledger.write("checkpoint", repeat=repeat.key, epoch=epoch, path=path)
+        below = os.path.relpath(path, self.ledger.folder)  # the sweep's folder may move
+        self.ledger.write("checkpoint", repeat=repeat.key, epoch=epoch, path=below)
 
     def ended(self, repeat: Repeat, state: str, reason: str) -> None:
         self.ledger.write("end", repeat=repeat.key, state=state, reason=reason)

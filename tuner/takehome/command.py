@@ -1,0 +1,89 @@
+"""`roadmap-tune export SWEEP`."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tuner.remote.options import add_options
+
+if TYPE_CHECKING:
+    from trainables.exported.writing import Written
+    from tuner.takehome.choice import Choice
+    from tuner.takehome.registry import Registered
+
+FOLDER = "export"
+HERE = "it is made on the machine that has the sweep's folder and the data"
+
+
+def add_command(commands: Any, sweep: argparse.ArgumentParser) -> None:
+    """sweep: the parser of SWEEP and --set, which it shares with other commands."""
+    export = commands.add_parser(
+        "export",
+        parents=[sweep],
+        help="the winner as a folder: weights, ONNX, transform, model card; in MLflow's registry",
+    )
+    export.add_argument("--out", type=Path, metavar="DIR", help="where to (the sweep's folder/export)")
+    export.add_argument("--trial", type=int, metavar="N", help="that trial instead of the winner")
+    export.add_argument("--no-register", action="store_true", help="leave MLflow alone")
+    add_options(export)
+    export.set_defaults(command=_export, here=HERE)
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from trainables.console import Bars, readable_size
+    from trainables.exported.card import card
+    from trainables.exported.writing import check_place, export
+    from tuner.analysis.commands import found
+    from tuner.confirmation.ledger import Ledger
+    from tuner.takehome.choice import chosen
+    from tuner.takehome.origin import origin_of
+
+    results = found(arguments.sweep, arguments.settings)
+    choice = chosen(results, Ledger.read(results.sweep.folder), arguments.trial, arguments.sweep)
+    number = "" if arguments.trial is None else f"-trial-{choice.trial.id}"
+    folder = arguments.out or results.sweep.folder / f"{FOLDER}{number}"
+    check_place(folder)
+    print(choice.why)
+    with Bars(sys.stderr) as bars:
+        origin = origin_of(choice, arguments.sweep)
+        written = export(choice.checkpoint, folder, lambda made: card(made, origin), bars)
+    size = readable_size(sum(written.bytes.values()))
+    print(written.verified.sentence())
+    print(f"exported: {folder}: {written.dims} dimensions, {written.parameters:,} parameters, {size}")
+    if not arguments.no_register:
+        _tell(_registered(choice, written), choice)
+    return 0
+
+
+def _registered(choice: "Choice", written: "Written") -> "Registered":
+    from tuner.takehome.registry import register
+
+    sweep = choice.results.sweep
+    tags = {
+        "sweep": sweep.name,
+        "trial": choice.trial.id,
+        "fingerprint": written.fingerprint,
+        "data": written.experiment.dataset.name,
+        "data_fingerprint": written.dataset.fingerprint,
+        "confirmed": str(choice.confirmed).lower(),
+        "metric": choice.metric,
+        "value": f"{choice.value:.6f}",
+        "dims": str(written.dims),
+    }
+    measured = choice.repeat.test if choice.repeat is not None else choice.results.best_metrics(choice.trial)
+    return register(written.folder, sweep.tracking, sweep.name, tags, measured or {}, choice.confirmed)
+
+
+def _tell(registered: "Registered", choice: "Choice") -> None:
+    from tuner import secrets, store
+
+    sweep = choice.results.sweep
+    if registered.trouble:
+        print(f"warning: not registered in MLflow: {registered.trouble}", file=sys.stderr)
+        return
+    print(f"registered in MLflow: {sweep.name} version {registered.version}, alias {registered.alias}; to serve it:")
+    uri = secrets.safe(store.absolute(sweep.tracking))
+    model = f"models:/{sweep.name}@{registered.alias}"
+    programs = Path(sys.executable).parent  # MLflow looks for its server on the path
+    print(f"  PATH={programs}:$PATH MLFLOW_TRACKING_URI={uri} mlflow models serve -m {model} --env-manager local")

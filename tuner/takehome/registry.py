@@ -1,0 +1,122 @@
+"""An export in MLflow's model registry: a version of the sweep's model that `mlflow models serve` serves."""
+
+import io
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+import trainables.pictures
+from trainables.errors import first_line
+from trainables.exported import model
+from tuner import secrets, store
+
+CHAMPION, CANDIDATE = "champion", "candidate"
+PACKAGES = ("mlflow", "numpy", "onnxruntime", "pandas", "pillow")
+
+
+@dataclass(frozen=True)
+class Registered:
+    """version: of the model in the registry; trouble: why it is not there."""
+
+    version: str = ""
+    alias: str = ""
+    trouble: str = ""
+
+
+def register(
+    folder: Path, uri: str, name: str, tags: Mapping[str, str], metrics: Mapping[str, float], confirmed: bool
+) -> Registered:
+    """A new version of the model `name` at the MLflow store `uri`, with an alias: champion where it is confirmed."""
+    file = store.sqlite_file(uri)
+    if file is not None and not file.is_file():
+        return Registered(trouble=f"there is no store at {uri}")
+    try:
+        return _register(folder, uri, name, tags, metrics, CHAMPION if confirmed else CANDIDATE)
+    except Exception as error:  # whatever MLflow raises: the export itself is whole
+        return Registered(trouble=f"{secrets.safe(uri)}: {type(error).__name__}: {first_line(error)}")
+
+
+def _register(
+    folder: Path, uri: str, name: str, tags: Mapping[str, str], metrics: Mapping[str, float], alias: str
+) -> Registered:
+    client, experiment_id = store.connect(uri, name)
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+    mlflow.set_tracking_uri(store.absolute(uri))
+    mlflow.set_registry_uri(store.absolute(uri))
+    try:
+        given = {**tags, "kind": "export"}
+        with mlflow.start_run(experiment_id=experiment_id, run_name=f"export {alias}", tags=given) as run:
+            mlflow.log_metrics({key: value for key, value in metrics.items() if np.isfinite(value)})
+            logged = _logged(folder)
+        try:
+            client.get_registered_model(name)
+        except MlflowException:
+            client.create_registered_model(name, tags={"sweep": name})
+        version = client.create_model_version(
+            name, logged.model_uri, run.info.run_id, tags=dict(tags), model_id=logged.model_id
+        )
+        client.set_registered_model_alias(name, alias, version.version)
+    finally:
+        mlflow.set_tracking_uri(before[0])
+        mlflow.set_registry_uri(before[1])
+    return Registered(str(version.version), alias)
+
+
+def _logged(folder: Path) -> Any:
+    """The pyfunc model: its script is run from its own file, and what that reads travels beside it."""
+    import mlflow
+    import pandas as pd
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+    from mlflow.types.schema import Array
+
+    from tuner.takehome import served
+
+    signature = ModelSignature(
+        inputs=Schema([ColSpec(DataType.binary, served.COLUMN)]),
+        outputs=Schema([ColSpec(Array(DataType.float), served.ANSWER)]),
+    )
+    with tempfile.TemporaryDirectory() as work:
+        return mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(Path(served.__file__)),
+            artifacts={served.ARTIFACT: str(folder)},
+            code_paths=[str(_carried(Path(work) / served.CARRIED))],
+            signature=signature,
+            input_example=pd.DataFrame({served.COLUMN: [_example()]}),
+            pip_requirements=[f"{package}=={_version(package)}" for package in PACKAGES],
+        )
+
+
+def _carried(package: Path) -> Path:
+    """`pictures` and `exported.model` as a package of their own, for a machine without this project."""
+    for file, below in ((trainables.pictures.__file__, ""), (model.__file__, "exported")):
+        (package / below).mkdir(parents=True, exist_ok=True)
+        (package / below / "__init__.py").touch()
+        shutil.copy(str(file), package / below)
+    return package
+
+
+def _example() -> bytes:
+    """A PNG of 32 x 32 pixels."""
+    ramp = np.arange(32 * 32 * 3, dtype=np.uint16).reshape(32, 32, 3) // 12
+    data = io.BytesIO()
+    Image.fromarray(ramp.astype(np.uint8)).save(data, "PNG")
+    return data.getvalue()
+
+
+def _version(package: str) -> str:
+    from importlib.metadata import version
+
+    return version(package)
