@@ -11,6 +11,8 @@ roadmap-tune concurrent search_spaces/emoji.yaml 4
 roadmap-tune confirm search_spaces/emoji.yaml  its winner and the presets over fresh seeds, then the test split, once
 roadmap-tune report search_spaces/emoji.yaml   one page: the verdict, figures, every trial
 roadmap-tune export search_spaces/emoji.yaml   the winner as a folder that anybody can open, and in MLflow's registry
+roadmap-tune index PICTURES --model runs/emoji/export      a folder of pictures as a faiss index of its embeddings
+roadmap-tune search PICTURES.index PHOTO       the nearest of them, printed and drawn
 roadmap-tune results search_spaces/emoji.yaml  every trial with its state and reason; --csv
 roadmap-tune analysis search_spaces/emoji.yaml what matters, which ranges and budgets to change
 roadmap-tune audit search_spaces/emoji.yaml    were winners stopped? a few trials run to their end
@@ -22,6 +24,7 @@ roadmap-tune simulate search_spaces/emoji.yaml what samplers and schedulers save
 roadmap-tune data build emoji                  the data set, ready on this machine
 roadmap-tune data check sop --root DIR         every image decoded, the bad ones named
 roadmap-tune data info sop --root DIR          counts, sizes, fingerprint
+roadmap-tune data unpack emoji --out DIR       its pictures as files, a folder for each class
 roadmap-tune data stage search_spaces/emoji.yaml   a sweep's data sets, here or on every node of a cluster, made once
 
 With --address HOST:PORT (of a Ray cluster) or --cluster FILE (of `ray up FILE`) run, resume, extend, retry, status,
@@ -41,6 +44,7 @@ from tuner.confirmation.command import add_command as add_confirm
 from tuner.remote import options
 from tuner.reporting.command import add_command as add_report
 from tuner.simulation import commands as simulation
+from tuner.takehome import search
 from tuner.takehome.command import add_command as add_export
 
 
@@ -90,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     add_confirm(add, sweep)
     add_report(add, reachable)
     add_export(add, sweep)
+    search.add_commands(add)
     analysis.add_commands(add, sweep, reachable)
     simulation.add_commands(add, sweep)
     datasets.add_commands(add, reachable)

@@ -2,8 +2,9 @@
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +18,9 @@ try:
     from torchvision.io import ImageReadMode, decode_image
 except ImportError:  # torchvision 0.29 announces that its decoders will go; PIL's take a quarter longer
     decode_image = None
+
+
+Used = TypeVar("Used")
 
 
 class BadImage(UserError):
@@ -37,6 +41,11 @@ def read_image(path: Path) -> Tensor:
     torchvision decodes JPEG in colour or grey; the rest is PIL's: torchvision leaves out alpha, and a damaged PNG can
     end the process in its decoder.
     """
+    return opened(path, _pixels)
+
+
+def opened(path: Path, use: Callable[[bytes, Image.Image], Used]) -> Used:
+    """What `use` makes of the file's bytes and of the picture in them, not decoded yet. BadImage with the path."""
     try:
         data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
@@ -47,14 +56,18 @@ def read_image(path: Path) -> Tensor:
         raise BadImage(path, "is empty")
     try:
         with Image.open(io.BytesIO(data)) as image:
-            plain = decode_image is not None and image.format == "JPEG" and image.mode in ("RGB", "L")
-            pixels = _decoded(data) if plain else None
-            return torch.from_numpy(rgb(image)).permute(2, 0, 1) if pixels is None else pixels
+            return use(data, image)
     except UnidentifiedImageError:
         raise BadImage(path, "is not an image") from None
     except Exception as error:  # a damaged file makes PIL raise whatever its bytes lead to
         told = (str(error).splitlines() or [""])[0]
         raise BadImage(path, "cannot be decoded", told or type(error).__name__) from None
+
+
+def _pixels(data: bytes, image: Image.Image) -> Tensor:
+    plain = decode_image is not None and image.format == "JPEG" and image.mode in ("RGB", "L")
+    pixels = _decoded(data) if plain else None
+    return torch.from_numpy(rgb(image)).permute(2, 0, 1) if pixels is None else pixels
 
 
 def _decoded(data: bytes) -> Tensor | None:

@@ -68,7 +68,7 @@ def card(written: Written, origin: Origin) -> str:
         "## Repeat it",
         *origin.repeat,
         "## Versions",
-        ", ".join([f"Python {platform.python_version()}", *map(_version, PACKAGES)]),
+        ", ".join([f"Python {platform.python_version()}", *map(package_version, PACKAGES)]),
     ]
     return "\n\n".join(paragraphs) + "\n"
 
@@ -105,7 +105,8 @@ def _size(written: Written, name: str) -> str:
     return readable_size(written.bytes[name])
 
 
-def _version(package: str) -> str:
+def package_version(package: str) -> str:
+    """NAME VERSION, as it is installed."""
     try:
         return f"{package} {version(package)}"
     except PackageNotFoundError:  # run from a checkout

@@ -61,7 +61,11 @@ class ExportedModel:
 
     def embed(self, pictures: Iterable[Image.Image], batch: int = BATCH) -> np.ndarray:
         """Pictures -> float32 (N, dims) of length 1, `batch` at a time. Raises what PIL raises of a damaged one."""
-        rows = [self.forward(np.stack(shaped)) for shaped in _alike(map(self.shaped, pictures), batch)]
+        return self.rows(map(self.shaped, pictures), batch)
+
+    def rows(self, shaped: Iterable[np.ndarray], batch: int = BATCH) -> np.ndarray:
+        """The same of pictures that went through `shaped`, whose sizes may differ where its last step is no crop."""
+        rows = [self.forward(np.stack(alike)) for alike in _alike(shaped, batch)]
         return np.concatenate(rows) if rows else np.empty((0, self.dims), np.float32)
 
 

@@ -6,7 +6,6 @@ The folder appears whole or not at all, and only where ONNX Runtime gives the ne
 import contextlib
 import json
 import logging
-import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -36,6 +35,7 @@ from trainables.exported.model import (
     WEIGHTS,
     is_export,
 )
+from trainables.exported.place import check_place, replaced
 from trainables.exported.verification import Verified, verify
 from trainables.models import RetrievalNet
 
@@ -56,12 +56,9 @@ class Written:
     bytes: dict[str, int]  # of each of its files but the card
 
 
-def check_place(folder: Path) -> None:
+def check_out(folder: Path) -> None:
     """UserError where the folder is there and holds something else than an export."""
-    if folder.is_dir() and not any(folder.iterdir()):
-        return
-    if folder.exists() and not is_export(folder):
-        raise UserError(f"--out={str(folder)!r} is there and is not an export: name another folder")
+    check_place(folder, "an export", is_export)
 
 
 def export(path: Path, folder: Path, card: Callable[[Written], str], bars: Bars) -> Written:
@@ -70,39 +67,30 @@ def export(path: Path, folder: Path, card: Callable[[Written], str], bars: Bars)
     card: what README.md is to say. UserError where the data set is not here, for a transform that PIL cannot repeat,
     where the graph's embeddings differ.
     """
-    check_place(folder)
+    check_out(folder)
     experiment, net, epoch = network.of_checkpoint(path)
     transform = build_transform(experiment.transform.test)
     steps = told_steps(transform)
     dataset = build_dataset(experiment)
     dataset.ensure(bars.update)
     size = _size(transform)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as work:
-            made = Path(work) / "export"
-            made.mkdir(mode=0o755)
-            bars.line(f"making {GRAPH} of {path}")
-            _write(made, experiment, net, transform, steps, size)
-            verified = verify(net, transform, load_model(made), dataset.train(), bars)
-            written = Written(
-                folder=folder,
-                experiment=experiment,
-                dataset=dataset,
-                epoch=epoch,
-                dims=net.embed_dim,
-                parameters=sum(parameter.numel() for parameter in net.parameters()),
-                size=size,
-                fingerprint=load_model(made).fingerprint,
-                verified=verified,
-                bytes={file.name: file.stat().st_size for file in made.iterdir()},
-            )
-            (made / CARD).write_text(card(written))
-            if folder.exists():
-                folder.rename(Path(work) / "earlier")
-            made.rename(folder)
-    except OSError as error:
-        raise UserError(f"cannot write {str(folder)!r}: {error.strerror}") from None
+    with replaced(folder) as made:
+        bars.line(f"making {GRAPH} of {path}")
+        _write(made, experiment, net, transform, steps, size)
+        model = load_model(made)
+        written = Written(
+            folder=folder,
+            experiment=experiment,
+            dataset=dataset,
+            epoch=epoch,
+            dims=net.embed_dim,
+            parameters=sum(parameter.numel() for parameter in net.parameters()),
+            size=size,
+            fingerprint=model.fingerprint,
+            verified=verify(net, transform, model, dataset.train(), bars),
+            bytes={file.name: file.stat().st_size for file in made.iterdir()},
+        )
+        (made / CARD).write_text(card(written))
     return written
 
 

@@ -33,7 +33,7 @@ def add_command(commands: Any, sweep: argparse.ArgumentParser) -> None:
 def _export(arguments: argparse.Namespace) -> int:
     from trainables.console import Bars, readable_size
     from trainables.exported.card import card
-    from trainables.exported.writing import check_place, export
+    from trainables.exported.writing import check_out, export
     from tuner.analysis.commands import found
     from tuner.confirmation.ledger import Ledger
     from tuner.takehome.choice import chosen
@@ -43,7 +43,7 @@ def _export(arguments: argparse.Namespace) -> int:
     choice = chosen(results, Ledger.read(results.sweep.folder), arguments.trial, arguments.sweep)
     number = "" if arguments.trial is None else f"-trial-{choice.trial.id}"
     folder = arguments.out or results.sweep.folder / f"{FOLDER}{number}"
-    check_place(folder)
+    check_out(folder)
     print(choice.why)
     with Bars(sys.stderr) as bars:
         origin = origin_of(choice, arguments.sweep)
@@ -71,6 +71,8 @@ def _registered(choice: "Choice", written: "Written") -> "Registered":
         "value": f"{choice.value:.6f}",
         "dims": str(written.dims),
     }
+    if choice.confirmation is not None:
+        tags["verdict"] = "; ".join(verdict.sentence() for verdict in choice.confirmation.verdicts or ())
     measured = choice.repeat.test if choice.repeat is not None else choice.results.best_metrics(choice.trial)
     return register(written.folder, sweep.tracking, sweep.name, tags, measured or {}, choice.confirmed)
 

@@ -16,7 +16,7 @@ from trainables.console import Bars
 from trainables.data import build_transform
 from trainables.errors import UserError
 from trainables.exported import load_model, load_network, verification
-from trainables.exported.writing import Written, check_place, export, told_steps
+from trainables.exported.writing import Written, check_out, export, told_steps
 from trainables.models import RetrievalNet
 
 
@@ -119,12 +119,12 @@ def test_a_transform_that_cannot_be_repeated_is_refused(steps: dict[str, dict[st
 
 
 def test_only_an_export_is_replaced(written: Written, tmp_path: Path) -> None:
-    check_place(tmp_path / "new")
-    check_place(tmp_path)
-    check_place(written.folder)
+    check_out(tmp_path / "new")
+    check_out(tmp_path)
+    check_out(written.folder)
     (tmp_path / "letter.txt").write_text("dear")
     with pytest.raises(UserError, match="is not an export: name another folder"):
-        check_place(tmp_path)
+        check_out(tmp_path)
     with pytest.raises(UserError, match="is not an export"):
         export(tmp_path / "none.ckpt", tmp_path / "letter.txt", lambda made: "", Bars())
     assert (tmp_path / "letter.txt").read_text() == "dear"
