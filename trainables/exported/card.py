@@ -4,6 +4,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -36,6 +37,16 @@ class Origin:
     chosen: Sequence[str]
     repeat: Sequence[str]
     measured: Mapping[str, float]  # "test/map_at_r" -> value, for machines that read cards
+
+
+def of_training(written: Written, checkpoint: Path) -> Origin:
+    """Of one training that nobody compared with others."""
+    return Origin(
+        written.experiment.experience.experiment_name,
+        ["A single training, of no search. `roadmap-train evaluate` says what it reaches; nothing here does."],
+        [f"    roadmap-train export {checkpoint} --out {written.folder}", "`experiment.json` is the training, whole."],
+        {},
+    )
 
 
 def card(written: Written, origin: Origin) -> str:

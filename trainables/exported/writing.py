@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from trainables.building import build_dataset
-from trainables.console import Bars
+from trainables.console import Bars, readable_size
 from trainables.data import BatchTransform, RetrievalDataset, build_transform
 from trainables.data.geometry import CenterCrop, Resize
 from trainables.errors import UserError, first_line
@@ -54,6 +54,12 @@ class Written:
     fingerprint: str
     verified: Verified
     bytes: dict[str, int]  # of each of its files but the card
+
+    def lines(self) -> list[str]:
+        """What a command prints of it."""
+        size = readable_size(sum(self.bytes.values()))
+        facts = f"{self.dims} dimensions, {self.parameters:,} parameters, {size}"
+        return [self.verified.sentence(), f"exported: {self.folder}: {facts}"]
 
 
 def check_out(folder: Path) -> None:

@@ -31,7 +31,7 @@ def add_command(commands: Any, sweep: argparse.ArgumentParser) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    from trainables.console import Bars, readable_size
+    from trainables.console import Bars
     from trainables.exported.card import card
     from trainables.exported.writing import check_out, export
     from tuner.analysis.commands import found
@@ -48,9 +48,7 @@ def _export(arguments: argparse.Namespace) -> int:
     with Bars(sys.stderr) as bars:
         origin = origin_of(choice, arguments.sweep)
         written = export(choice.checkpoint, folder, lambda made: card(made, origin), bars)
-    size = readable_size(sum(written.bytes.values()))
-    print(written.verified.sentence())
-    print(f"exported: {folder}: {written.dims} dimensions, {written.parameters:,} parameters, {size}")
+    print("\n".join(written.lines()))
     if not arguments.no_register:
         _tell(_registered(choice, written), choice)
     return 0

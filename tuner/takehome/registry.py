@@ -51,9 +51,8 @@ def _register(
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
-    mlflow.set_tracking_uri(store.absolute(uri))
-    mlflow.set_registry_uri(store.absolute(uri))
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(store.absolute(uri))  # of the whole process, and of its environment
     try:
         given = {**tags, "kind": "export"}
         with mlflow.start_run(experiment_id=experiment_id, run_name=f"export {alias}", tags=given) as run:
@@ -68,8 +67,7 @@ def _register(
         )
         client.set_registered_model_alias(name, alias, version.version)
     finally:
-        mlflow.set_tracking_uri(before[0])
-        mlflow.set_registry_uri(before[1])
+        mlflow.set_tracking_uri(before)  # type: ignore[arg-type]  # None: as if nobody had
     return Registered(str(version.version), alias)
 
 
