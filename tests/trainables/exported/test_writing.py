@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from tests.trainables.data.miniatures import WRITERS
 from trainables import checkpoint, compose
 from trainables.building import build_dataset
 from trainables.console import Bars
@@ -18,6 +19,7 @@ from trainables.errors import UserError
 from trainables.exported import load_model, load_network, verification
 from trainables.exported.writing import Written, check_out, export, told_steps
 from trainables.models import RetrievalNet
+from trainables.registry import DATASETS
 
 
 def exported(net: RetrievalNet, file: Path, size: int | None) -> None:
@@ -89,11 +91,22 @@ def test_pictures_of_any_size(pooling: str, tmp_path: Path) -> None:
         ("tf_efficientnet_lite0", {"pooling": "gem"}, 64),
         ("resnet18", {"pooling": "max", "without_fc": True}, 64),
         ("vit_tiny_patch16_224", {"pooling": "gem", "img_size": 32}, 32),
-        ("vit_tiny_patch16_224", {"img_size": 32}, 32),
     ],
 )
 def test_backbones_and_heads(name: str, settings: dict[str, object], size: int, tmp_path: Path) -> None:
     exported(RetrievalNet(name, **settings).eval(), tmp_path / "model.onnx", size)
+
+
+def test_files_are_opened_as_a_user_opens_them(written: Written, tmp_path: Path) -> None:
+    images = DATASETS["folder"](str(WRITERS["folder"](tmp_path))).train()
+    found = verification.verify(
+        load_network(written.folder),
+        build_transform(written.experiment.transform.test),
+        load_model(written.folder),
+        images,
+        Bars(),
+    )
+    assert found.images == 32 and found.difference < 1e-6 and 0.999 < found.cosine <= 1.0001
 
 
 def test_a_graph_that_differs_is_not_exported(
