@@ -131,6 +131,8 @@ def _session(folder: Path, graph: bytes, threads: int | None) -> Any:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what it says, its error says
+    # threads that spin while they wait take the cores from those that decode the next pictures
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if threads is not None:
         options.intra_op_num_threads = threads
     try:

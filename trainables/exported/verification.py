@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from PIL import Image
 
-from trainables.console import Bars
 from trainables.data import BatchTransform, FileImages, LabelledImages
 from trainables.errors import UserError
 from trainables.exported.model import ExportedModel
@@ -32,22 +31,21 @@ class Verified:
         )
 
 
-def verify(
-    net: RetrievalNet, transform: BatchTransform, model: ExportedModel, images: LabelledImages, bars: Bars
-) -> Verified:
+def verify(net: RetrievalNet, transform: BatchTransform, model: ExportedModel, images: LabelledImages) -> Verified:
     """On up to IMAGES pictures, evenly spaced. UserError where an embedding differs by more than LIMIT."""
-    positions = np.unique(np.linspace(0, len(images) - 1, IMAGES).round().astype(int))
-    difference, cosine = 0.0, 1.0
-    for done, position in enumerate(positions, start=1):
+    positions = np.unique(np.linspace(0, len(images) - 1, IMAGES).round().astype(int)).tolist()
+    pixels: list[torch.Tensor] = []
+    pictures: list[Image.Image] = []
+    for position in positions:
         decoded = images.source[int(images.rows[position])]
-        pixels = transform.batch([transform.shaped(decoded)])
-        with torch.inference_mode():
-            expected = net(transform.normalised(pixels)).numpy()
-        found = model.forward(pixels.numpy())
-        read = model.embed([_opened(images, int(position), decoded)])
-        difference = max(difference, float(np.abs(expected - found).max()))
-        cosine = min(cosine, float((expected * read).sum()))
-        bars.update("verify", done, len(positions))
+        pixels.append(transform.shaped(decoded))
+        pictures.append(_opened(images, position, decoded))
+    batches = [pixels] if transform.equal_sizes else [[one] for one in pixels]
+    with torch.inference_mode():
+        expected = torch.cat([net(transform.normalised(transform.batch(batch))) for batch in batches]).numpy()
+    found, read = model.rows([one.numpy() for one in pixels]), model.embed(pictures)
+    difference = float(np.abs(expected - found).max())
+    cosine = float((expected * read).sum(axis=1).min())
     verified = Verified(len(positions), difference, cosine)
     if not difference <= LIMIT or not cosine >= ALIKE:  # also where one is not a number
         raise UserError(f"not exported: {verified.sentence()}")

@@ -93,7 +93,7 @@ def export(path: Path, folder: Path, card: Callable[[Written], str], bars: Bars)
             parameters=sum(parameter.numel() for parameter in net.parameters()),
             size=size,
             fingerprint=model.fingerprint,
-            verified=verify(net, transform, model, dataset.train(), bars),
+            verified=verify(net, transform, model, dataset.train()),
             bytes={file.name: file.stat().st_size for file in made.iterdir()},
         )
         (made / CARD).write_text(card(written))

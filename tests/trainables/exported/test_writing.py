@@ -104,7 +104,6 @@ def test_files_are_opened_as_a_user_opens_them(written: Written, tmp_path: Path)
         build_transform(written.experiment.transform.test),
         load_model(written.folder),
         images,
-        Bars(),
     )
     assert found.images == 32 and found.difference < 1e-6 and 0.999 < found.cosine <= 1.0001
 
