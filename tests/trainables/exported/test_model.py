@@ -112,3 +112,19 @@ def test_weights_that_are_none_are_refused(written: Written, tmp_path: Path, fil
         with pytest.raises(UserError) as refused:
             load_network(copy)
         assert "\n" not in str(refused.value)
+
+
+def test_the_code_of_the_docs_gives_the_same(written: Written, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lines of docs/taking_home.md that do without this project."""
+    lines = (Path(__file__).parents[3] / "docs" / "taking_home.md").read_text().splitlines()
+    start = lines.index("    import json, onnxruntime, numpy as np")
+    end = lines.index("", start)
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(written.folder, "export")
+    for name, size in (("a.png", (90, 61)), ("b.png", (40, 70))):
+        noise = np.random.default_rng(2).integers(0, 256, (*size, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(name)
+    names: dict[str, Any] = {}
+    exec("\n".join(line[4:] for line in lines[start:end]), names)
+    expected = load_model("export").embed([Image.open("a.png"), Image.open("b.png")])
+    assert np.abs(names["rows"] - expected).max() < 1e-6
