@@ -138,8 +138,11 @@ def check_out(folder: Path) -> None:
 def pictures(folder: Path) -> tuple[list[str], list[str]]:
     """Paths below the folder, sorted: those of pictures by their ending, and the rest. Hidden names are left out."""
     paths: list[str] = []
-    for place, below, names in os.walk(folder):
-        below[:] = sorted(name for name in below if not name.startswith("."))
+    seen = {os.path.realpath(folder)}  # links to folders are followed, each folder once
+    for place, below, names in os.walk(folder, onerror=_unlisted, followlinks=True):
+        real = {name: os.path.realpath(os.path.join(place, name)) for name in sorted(below)}
+        below[:] = [name for name, there in real.items() if not name.startswith(".") and there not in seen]
+        seen |= {real[name] for name in below}
         paths += [os.path.relpath(os.path.join(place, name), folder) for name in names if not name.startswith(".")]
     paths.sort()
     is_picture = [os.path.splitext(path)[1].lower() in ENDINGS for path in paths]
@@ -151,7 +154,16 @@ def pictures(folder: Path) -> tuple[list[str], list[str]]:
 
 def told(error: BadImage) -> str:
     """The file and what is wrong with it."""
-    return f"{error.path} {error.problem}" + (f" ({error.detail})" if error.detail else "")
+    return f"{shown(str(error.path))} {error.problem}" + (f" ({error.detail})" if error.detail else "")
+
+
+def shown(name: str) -> str:
+    """A path for a screen: what is no letter there, or would command a terminal, is a question mark."""
+    return "".join(letter if letter.isprintable() else "?" for letter in name)
+
+
+def _unlisted(error: OSError) -> None:
+    raise UserError(f"the folder {shown(str(error.filename))} cannot be listed: {error.strerror}") from None
 
 
 def _is_below(name: str) -> bool:

@@ -46,6 +46,7 @@ def _export(arguments: argparse.Namespace) -> int:
     check_out(folder)
     print(choice.why)
     with Bars(sys.stderr) as bars:
+        bars.line("measuring raw pixels on the validation images, for the model card")
         origin = origin_of(choice, arguments.sweep)
         written = export(choice.checkpoint, folder, lambda made: card(made, origin), bars)
     print("\n".join(written.lines()))

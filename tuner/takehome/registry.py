@@ -15,7 +15,7 @@ from PIL import Image
 import trainables.pictures
 from trainables.errors import first_line
 from trainables.exported import model
-from tuner import secrets, store
+from tuner import secrets, store, tracking
 
 CHAMPION, CANDIDATE = "champion", "candidate"
 PACKAGES = ("mlflow", "numpy", "onnxruntime", "pandas", "pillow")
@@ -56,7 +56,7 @@ def _register(
     try:
         given = {**tags, "kind": "export"}
         with mlflow.start_run(experiment_id=experiment_id, run_name=f"export {alias}", tags=given) as run:
-            mlflow.log_metrics({key: value for key, value in metrics.items() if np.isfinite(value)})
+            mlflow.log_metrics({tracking.name(key): value for key, value in metrics.items() if np.isfinite(value)})
             logged = _logged(folder)
         try:
             client.get_registered_model(name)

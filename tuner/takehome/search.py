@@ -40,7 +40,7 @@ def add_commands(commands: Any) -> None:
 def _index(arguments: argparse.Namespace) -> int:
     from trainables.console import Bars
     from trainables.exported import load_model
-    from trainables.exported.index import build, check_out, told
+    from trainables.exported.index import build, check_out, shown, told
 
     images = arguments.images.expanduser()
     if not images.is_dir():
@@ -56,7 +56,7 @@ def _index(arguments: argparse.Namespace) -> int:
         print(f"unreadable: {len(built.unreadable) - NAMED:,} more, all of them in {out}/meta.json", file=sys.stderr)
     if built.left_aside:
         first, count = built.left_aside[0], len(built.left_aside)
-        print(f"left aside as no pictures by their ending: {count:,}, such as {first}", file=sys.stderr)
+        print(f"left aside as no pictures by their ending: {count:,}, such as {shown(first)}", file=sys.stderr)
     missed = f"; {len(built.unreadable):,} could not be read and are not in it" if built.unreadable else ""
     rate = f"{built.count / built.seconds:,.0f} a second"
     print(f"indexed: {out}: {built.count:,} pictures, {model.dims} dimensions, {rate}{missed}")
@@ -69,7 +69,7 @@ def _index(arguments: argparse.Namespace) -> int:
 
 def _search(arguments: argparse.Namespace) -> int:
     from trainables.exported import load_model
-    from trainables.exported.index import PictureIndex, open_photo
+    from trainables.exported.index import PictureIndex, open_photo, shown
 
     if arguments.k < 1:
         raise UserError(f"--k={arguments.k}: the number of neighbours must be a whole number from 1")
@@ -81,9 +81,9 @@ def _search(arguments: argparse.Namespace) -> int:
     index.check_model(model)
     found = index.search(model.embed(photos), arguments.k)
     for path, neighbours in zip(arguments.photos, found, strict=True):
-        print(path)
+        print(shown(str(path)))
         for rank, (cosine, name) in enumerate(neighbours, start=1):
-            print(f"  {rank:>4}  {cosine:.4f}  {name}")
+            print(f"  {rank:>4}  {cosine:.4f}  {shown(name)}")
     gone = _draw(arguments.photos, photos, found, index.images, arguments.out)
     if gone:
         print(f"warning: {len(gone)} of them cannot be drawn any more, such as {gone[0]}", file=sys.stderr)
@@ -125,4 +125,6 @@ def _draw(
 
 def _caption(path: Path) -> str:
     """The file, and the folder that it is in: often that says what it is."""
-    return f"{path.parent.name}\n{path.name}".strip()
+    from trainables.exported.index import shown
+
+    return f"{shown(path.parent.name)}\n{shown(path.name)}".strip()

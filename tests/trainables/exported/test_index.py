@@ -1,6 +1,7 @@
 """An index of pictures: equal to a search by hand, whole where pictures are not, and refused where it is another's."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from trainables.console import Bars
 from trainables.data.files import BadImage
 from trainables.errors import UserError
 from trainables.exported import load_model
-from trainables.exported.index import Built, PictureIndex, build, check_out, open_photo
+from trainables.exported.index import Built, PictureIndex, build, check_out, open_photo, pictures, shown
 from trainables.exported.model import ExportedModel
 from trainables.exported.writing import Written
 
@@ -140,3 +141,16 @@ def test_a_photo_is_turned_as_its_exif_says(model: ExportedModel, tmp_path: Path
     shaped = model.shaped(open_photo(tmp_path / "turned.jpg"))
     assert shaped[:, :8].mean() < 10 and shaped[:, -8:].mean() > 240
     assert issubclass(BadImage, UserError)
+
+
+def test_every_folder_is_listed_once_and_names_are_safe_to_print(tmp_path: Path) -> None:
+    (tmp_path / "there" / "deep").mkdir(parents=True)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "there" / "deep" / "x.png").touch()
+    (tmp_path / "there" / "back").symlink_to(tmp_path / "there")
+    (tmp_path / "folder" / "link").symlink_to(tmp_path / "there")
+    odd = os.fsdecode(b"\xff\x1b[2J.png")
+    (tmp_path / "folder" / odd).touch()
+    assert pictures(tmp_path / "folder") == (["link/deep/x.png", odd], [])
+    assert shown(odd) == "??[2J.png"
+    assert json.loads(json.dumps([odd])) == [odd]
