@@ -10,7 +10,7 @@ from tuner.remote.options import add_options
 if TYPE_CHECKING:
     from trainables.exported.writing import Written
     from tuner.takehome.choice import Choice
-    from tuner.takehome.registry import Registered
+    from tuner.takehome.registry import Entry
 
 FOLDER = "export"
 HERE = "it is made on the machine that has the sweep's folder and the data"
@@ -51,12 +51,27 @@ def _export(arguments: argparse.Namespace) -> int:
         written = export(choice.checkpoint, folder, lambda made: card(made, origin), bars)
     print("\n".join(written.lines()))
     if not arguments.no_register:
-        _tell(_registered(choice, written), choice)
+        _register(choice, written)
     return 0
 
 
-def _registered(choice: "Choice", written: "Written") -> "Registered":
+def _register(choice: "Choice", written: "Written") -> None:
+    from tuner import secrets, store
     from tuner.takehome.registry import register
+
+    sweep, entry = choice.results.sweep, _entry(choice, written)
+    registered = register(entry, sweep.tracking)
+    if registered.trouble:
+        print(f"warning: not registered in MLflow: {registered.trouble}", file=sys.stderr)
+        return
+    print(f"registered in MLflow: {entry.name} version {registered.version}, alias {entry.alias}; to serve it:")
+    uri, programs = secrets.safe(store.absolute(sweep.tracking)), Path(sys.executable).parent
+    serve = f"mlflow models serve -m models:/{entry.name}@{entry.alias} --env-manager local --port 5001"
+    print(f"  PATH={programs}:$PATH MLFLOW_TRACKING_URI={uri} {serve}")  # MLflow looks for its server on the path
+
+
+def _entry(choice: "Choice", written: "Written") -> "Entry":
+    from tuner.takehome.registry import Entry
 
     sweep = choice.results.sweep
     tags = {
@@ -72,19 +87,6 @@ def _registered(choice: "Choice", written: "Written") -> "Registered":
     }
     if choice.confirmation is not None:
         tags["verdict"] = "; ".join(verdict.sentence() for verdict in choice.confirmation.verdicts or ())
-    measured = choice.repeat.test if choice.repeat is not None else choice.results.best_metrics(choice.trial)
-    return register(written.folder, sweep.tracking, sweep.name, tags, measured or {}, choice.confirmed)
-
-
-def _tell(registered: "Registered", choice: "Choice") -> None:
-    from tuner import secrets, store
-
-    sweep = choice.results.sweep
-    if registered.trouble:
-        print(f"warning: not registered in MLflow: {registered.trouble}", file=sys.stderr)
-        return
-    print(f"registered in MLflow: {sweep.name} version {registered.version}, alias {registered.alias}; to serve it:")
-    uri = secrets.safe(store.absolute(sweep.tracking))
-    model = f"models:/{sweep.name}@{registered.alias}"
-    programs = Path(sys.executable).parent  # MLflow looks for its server on the path
-    print(f"  PATH={programs}:$PATH MLFLOW_TRACKING_URI={uri} mlflow models serve -m {model} --env-manager local")
+    best = choice.results.best_metrics(choice.trial)
+    measured = best if choice.repeat is None else choice.repeat.test or {}
+    return Entry(written.folder, sweep.name, choice.why, tags, measured, choice.confirmed)

@@ -22,30 +22,42 @@ PACKAGES = ("mlflow", "numpy", "onnxruntime", "pandas", "pillow")
 
 
 @dataclass(frozen=True)
+class Entry:
+    """What the registry is told of an export. name: of the model; description: one sentence."""
+
+    folder: Path
+    name: str
+    description: str
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+    confirmed: bool
+
+    @property
+    def alias(self) -> str:
+        return CHAMPION if self.confirmed else CANDIDATE
+
+
+@dataclass(frozen=True)
 class Registered:
     """version: of the model in the registry; trouble: why it is not there."""
 
     version: str = ""
-    alias: str = ""
     trouble: str = ""
 
 
-def register(
-    folder: Path, uri: str, name: str, tags: Mapping[str, str], metrics: Mapping[str, float], confirmed: bool
-) -> Registered:
-    """A new version of the model `name` at the MLflow store `uri`, with an alias: champion where it is confirmed."""
+def register(entry: Entry, uri: str) -> Registered:
+    """A new version of the model at the MLflow store `uri`, with its alias: champion where it is confirmed."""
     file = store.sqlite_file(uri)
     if file is not None and not file.is_file():
         return Registered(trouble=f"there is no store at {uri}")
     try:
-        return _register(folder, uri, name, tags, metrics, CHAMPION if confirmed else CANDIDATE)
+        return _register(entry, uri)
     except Exception as error:  # whatever MLflow raises: the export itself is whole
         return Registered(trouble=f"{secrets.safe(uri)}: {type(error).__name__}: {first_line(error)}")
 
 
-def _register(
-    folder: Path, uri: str, name: str, tags: Mapping[str, str], metrics: Mapping[str, float], alias: str
-) -> Registered:
+def _register(entry: Entry, uri: str) -> Registered:
+    name = entry.name
     client, experiment_id = store.connect(uri, name)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     import mlflow
@@ -54,21 +66,27 @@ def _register(
     before = os.environ.get("MLFLOW_TRACKING_URI")
     mlflow.set_tracking_uri(store.absolute(uri))  # of the whole process, and of its environment
     try:
-        given = {**tags, "kind": "export"}
-        with mlflow.start_run(experiment_id=experiment_id, run_name=f"export {alias}", tags=given) as run:
-            mlflow.log_metrics({tracking.name(key): value for key, value in metrics.items() if np.isfinite(value)})
-            logged = _logged(folder)
+        given = {**entry.tags, "kind": "export"}
+        with mlflow.start_run(experiment_id=experiment_id, run_name=f"export {entry.alias}", tags=given) as run:
+            finite = {tracking.name(key): value for key, value in entry.metrics.items() if np.isfinite(value)}
+            mlflow.log_metrics(finite)
+            logged = _logged(entry.folder)
         try:
             client.get_registered_model(name)
         except MlflowException:
             client.create_registered_model(name, tags={"sweep": name})
         version = client.create_model_version(
-            name, logged.model_uri, run.info.run_id, tags=dict(tags), model_id=logged.model_id
+            name,
+            logged.model_uri,
+            run.info.run_id,
+            tags=dict(entry.tags),
+            description=entry.description,
+            model_id=logged.model_id,
         )
-        client.set_registered_model_alias(name, alias, version.version)
+        client.set_registered_model_alias(name, entry.alias, version.version)
     finally:
         mlflow.set_tracking_uri(before)  # type: ignore[arg-type]  # None: as if nobody had
-    return Registered(str(version.version), alias)
+    return Registered(str(version.version))
 
 
 def _logged(folder: Path) -> Any:

@@ -24,7 +24,7 @@ from trainables.exported import load_model
 from tuner import store
 from tuner.__main__ import main
 from tuner.sweep import Sweep
-from tuner.takehome.registry import register
+from tuner.takehome.registry import Entry, register
 
 PROGRAMS = Path(sys.executable).parent
 
@@ -99,7 +99,7 @@ def test_without_a_server_the_export_is_whole(
     for part in ("val/map_at_r", "place 1 of 2", "the presets (trial 0000): 0.1000", "raw pixels", "made-by-tests",
                  "120 test images of 24 classes", "roadmap-train dataset", "onnxruntime"):  # fmt: skip
         assert part in card
-    away = register(export, "http://127.0.0.1:9", "small", {}, {}, True)
+    away = register(Entry(export, "small", "", {}, {}, True), "http://127.0.0.1:9")
     assert not away.version and away.trouble.startswith("http://127.0.0.1:9: ") and "\n" not in away.trouble
 
 
@@ -135,6 +135,7 @@ def test_the_registered_model_is_served(
     version = client.get_model_version_by_alias("small", "candidate")
     expected = {"sweep": "small", "trial": "0001", "confirmed": "false", "fingerprint": model.fingerprint}
     assert expected.items() <= version.tags.items() and float(version.tags["value"]) == 0.2
+    assert version.description.startswith("not confirmed: trial 0001")
     files = pictures(tmp_path / "pictures")
     rows = model.embed([Image.open(path) for path in files])
     as_text = [base64.b64encode(path.read_bytes()).decode() for path in files]
