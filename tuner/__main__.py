@@ -24,7 +24,7 @@ roadmap-tune data info sop --root DIR          counts, sizes, fingerprint
 roadmap-tune data stage search_spaces/emoji.yaml   a sweep's data sets, here or on every node of a cluster, made once
 
 With --address HOST:PORT (of a Ray cluster) or --cluster FILE (of `ray up FILE`) run, resume, extend, retry, status,
-logs, stop, concurrent, track, results, analysis, report and ui happen there: docs/cluster/README.md.
+logs, stop, concurrent, track, confirm, audit, results, analysis, report and ui happen there: docs/cluster/README.md.
 """
 
 import argparse
@@ -84,9 +84,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_launches(add, launch)
     _add_check(add, sweep)
     _add_looks(add, reachable)
-    add_confirm(add, sweep)
+    add_confirm(add, reachable)
     add_report(add, reachable)
-    analysis.add_commands(add, sweep, reachable)
+    analysis.add_commands(add, reachable)
     simulation.add_commands(add, sweep)
     datasets.add_commands(add, reachable)
     return parser

@@ -1,6 +1,6 @@
 """Sweep -> Plan: every part composed and checked before anything is launched or written."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from trainables.building import build_dataset
@@ -88,10 +88,10 @@ def cards() -> int:
     return torch.cuda.device_count()
 
 
-def prepare_data(plan: Plan, progress: Callable[[str, int, int], None]) -> list[str]:
-    """The data sets on this machine, built or fetched where they can be; what is in them, line by line."""
+def prepare_data(experiments: Iterable[Experiment], progress: Callable[[str, int, int], None]) -> list[str]:
+    """Their data sets on this machine, built or fetched where they can be; what is in them, line by line."""
     lines = []
-    for experiment in plan.data:
+    for experiment in experiments:
         dataset = build_dataset(experiment)
         dataset.ensure(progress)
         train_and_validation(experiment, dataset.train())  # refuses what every trial would be refused for

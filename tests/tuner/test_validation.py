@@ -47,7 +47,7 @@ def test_the_unit_is_decided_in_one_place(sweep_file: Path, path: str) -> None:
 def test_folds_that_the_data_do_not_have_are_refused_before_launch(sweep_file: Path) -> None:
     plan = make_plan(load_sweep(sweep_file, ["validation={protocol: kfold, folds: 4, unit: super-class}"]))
     with pytest.raises(UserError, match="4 folds need at least 4 super-classes, there are 3"):
-        prepare_data(plan, lambda what, done, total: None)
+        prepare_data(plan.data, lambda what, done, total: None)
 
 
 def test_the_spread_is_told_beside_the_mean(folded: Sweep) -> None:
