@@ -34,6 +34,14 @@ def room() -> Room:
     return found
 
 
+def check_room(sweep: Sweep, concurrent: int | None = None) -> None:
+    """NoRoom where so many of its trials at a time (`budget.concurrent`, if none is said) will never run."""
+    if concurrent is not None:
+        budget = sweep.budget.model_copy(update={"concurrent": concurrent})
+        sweep = sweep.model_copy(update={"budget": budget})
+    room().check(sweep)
+
+
 def measure(experiment: Experiment) -> probe.Memory:
     """`probe.in_a_child` on a node that has a GPU to itself."""
     try:

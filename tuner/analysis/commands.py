@@ -117,8 +117,7 @@ def _on_a_node(results: Results, count: int, progress: "audit.Progress") -> None
     from tuner import nodes
     from tuner.analysis import audit
 
-    alone = results.sweep.budget.model_copy(update={"concurrent": 1})
-    nodes.room().check(results.sweep.model_copy(update={"budget": alone}))
+    nodes.check_room(results.sweep, concurrent=1)
     nodes.check_storage(results.sweep)
 
     def look() -> None:

@@ -12,7 +12,7 @@ from tuner.sweep import Sweep
 def ready(sweep: Sweep, experiment: Experiment, bars: Bars) -> None:
     """Built or fetched where it can be. UserError where it is not there, has no test split, or nothing has room."""
     if cluster.is_joined():
-        nodes.room().check(sweep)
+        nodes.check_room(sweep)
         nodes.check_storage(sweep)
         nodes.prepare([experiment], sweep.resources, bars.update)
         tested = nodes.on_some(has_test_split, experiment, resources=sweep.resources)

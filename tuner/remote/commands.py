@@ -64,7 +64,7 @@ def carry_out(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
             return 0
         if command in LAUNCHES:
             return _launch(jobs, place, name, words, arguments)
-        on_nodes = ["--address", cluster.HERE] if command == "data" else []
+        on_nodes = ["--address", cluster.HERE] if command in ("data", "pictures") else []
         code = _look(jobs, name, [*words, *on_nodes])
         if command == "report" and code == 0:
             how = "scp HEAD:PAGE ." if place.cluster is None else f"ray rsync-down {place.cluster.file} PAGE ."

@@ -9,6 +9,7 @@ from trainables.errors import UserError
 
 if TYPE_CHECKING:
     from tuner.reporting.contents import Contents
+    from tuner.reporting.pictures import Pictures
     from tuner.results import Results
 
 FOLDER, PAGE, FIGURES = "report", "report.html", "figures"
@@ -45,18 +46,19 @@ def _report(arguments: argparse.Namespace) -> int:
 
 
 def _pictures(arguments: argparse.Namespace) -> int:
-    from trainables.console import Bars
-    from trainables.data import seal_test_splits
+    from tuner import cluster, nodes
     from tuner.analysis.commands import found
-    from tuner.reporting import drawing, pictures, retrieval
+    from tuner.reporting import drawing, pictures
 
     results = found(arguments.sweep, arguments.settings)
-    seal_test_splits()
     folder = results.sweep.folder / pictures.FOLDER
-    with Bars(sys.stderr) as bars:
-        made = drawing.make(results, folder, bars)
-    for figure in retrieval.figures(made):
-        figure.write(folder)
+    with cluster.joined(results.sweep, arguments.address):
+        if cluster.is_joined():  # the head may have neither data nor a GPU
+            nodes.check_room(results.sweep, concurrent=1)
+            made, panels = nodes.on_some(_drawn, results, resources=results.sweep.resources, seconds=None)
+        else:
+            made, panels = _drawn(results)
+    drawing.write(made, panels, folder)
     split = "the validation split" if made.fold is None else f"fold {made.fold}"
     for arm in made.arms:
         print(
@@ -67,6 +69,16 @@ def _pictures(arguments: argparse.Namespace) -> int:
     if not arguments.offline:
         _attach(results, folder, pictures.FOLDER)
     return 0
+
+
+def _drawn(results: "Results") -> "tuple[Pictures, dict[str, bytes]]":
+    from trainables.console import Bars
+    from trainables.data import seal_test_splits
+    from tuner.reporting import drawing
+
+    seal_test_splits()
+    with Bars(sys.stderr) as bars:
+        return drawing.make(results, bars)
 
 
 def _attach(results: "Results", folder: Path, place: str) -> None:

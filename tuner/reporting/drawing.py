@@ -1,5 +1,6 @@
-"""From the checkpoints of a sweep's winner and defaults to panels of neighbours, scores and maps, in its folder."""
+"""From the checkpoints of a sweep's winner and defaults to panels of neighbours, scores and maps."""
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from trainables.folded import fold_file
 from trainables.panels import Tile, draw
 from tuner.analysis.audit import CHECKPOINT
 from tuner.reporting.pictures import FILE, Arm, Panel, Pictures, Point, Role, Score
+from tuner.reporting.retrieval import figures
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,11 +59,8 @@ class Sheet:
     rows: list[list[Tile]]
 
 
-def make(results: "Results", folder: Path, bars: "Bars") -> Pictures:
-    """Everything, written to the folder: NAME.png of each panel, and the record.
-
-    UserError where there is no checkpoint or no data, and where the folder cannot be written to.
-    """
+def make(results: "Results", bars: "Bars") -> tuple[Pictures, dict[str, bytes]]:
+    """The record, and name -> PNG of each of its panels. UserError where there is no checkpoint or no data."""
     chosen = _chosen(results)
     checkpoints = [_checkpoint(results, trial) for _, trial in chosen]
     looked: list[Seen] = []
@@ -91,16 +90,31 @@ def make(results: "Results", folder: Path, bars: "Bars") -> Pictures:
         points=_points(images, looked),
         panels=tuple(sheet.panel for sheet in sheets),
     )
+    return record, {sheet.panel.name: _png(sheet) for sheet in sheets}
+
+
+def write(record: Pictures, panels: dict[str, bytes], folder: Path) -> None:
+    """NAME.png of each panel, the figures and the record, instead of those that were there.
+
+    UserError where the folder cannot be written to.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for earlier in folder.glob("*.png"):
             earlier.unlink()
-        for sheet in sheets:
-            draw(sheet.rows, sheet.panel.title).save(folder / f"{sheet.panel.name}.png", optimize=True)
+        for name, panel in panels.items():
+            (folder / f"{name}.png").write_bytes(panel)
+        for figure in figures(record):
+            figure.write(folder)
         (folder / FILE).write_text(record.model_dump_json() + "\n", encoding="utf-8")
     except OSError as error:
         raise UserError(f"cannot write the pictures to {str(folder)!r}: {error.strerror}") from None
-    return record
+
+
+def _png(sheet: Sheet) -> bytes:
+    packed = io.BytesIO()
+    draw(sheet.rows, sheet.panel.title).save(packed, "PNG", optimize=True)
+    return packed.getvalue()
 
 
 def _chosen(results: "Results") -> list[tuple[Role, "Trial"]]:
