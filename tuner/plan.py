@@ -3,14 +3,14 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from trainables.building import build_dataset
+from trainables.building import build_dataset, build_sampler
 from trainables.composition import compose, groups
 from trainables.data import summary
 from trainables.data.loading import cores
 from trainables.errors import UserError, unknown
 from trainables.evaluation import metric_names
 from trainables.experiment import Experiment
-from trainables.splitting import train_and_validation
+from trainables.splitting import train_and_validation, trainings
 from tuner import budget, presets, probe, scheduling, space, store, study
 from tuner.edges import checked_points
 from tuner.room import Room
@@ -94,7 +94,9 @@ def prepare_data(experiments: Iterable[Experiment], progress: Callable[[str, int
     for experiment in experiments:
         dataset = build_dataset(experiment)
         dataset.ensure(progress)
-        train_and_validation(experiment, dataset.train())  # refuses what every trial would be refused for
+        for fold in trainings(experiment):  # refuses what every trial would be refused for
+            train, _ = train_and_validation(fold, dataset.train())
+            build_sampler(fold, train.labels, train.super_labels)
         lines += summary(dataset)
     return lines
 
