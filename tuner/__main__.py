@@ -10,6 +10,7 @@ roadmap-tune retry search_spaces/emoji.yaml --failed
 roadmap-tune concurrent search_spaces/emoji.yaml 4
 roadmap-tune confirm search_spaces/emoji.yaml  its winner and the presets over fresh seeds, then the test split, once
 roadmap-tune report search_spaces/emoji.yaml   one page: the verdict, figures, every trial
+roadmap-tune pictures search_spaces/emoji.yaml what the winner and the defaults find, right and wrong
 roadmap-tune export search_spaces/emoji.yaml   the winner as a folder that anybody can open, and in MLflow's registry
 roadmap-tune index PICTURES --model runs/emoji/export      a folder of pictures as a faiss index of its embeddings
 roadmap-tune search PICTURES.index PHOTO       the nearest of them, printed and drawn
@@ -28,7 +29,8 @@ roadmap-tune data unpack emoji --out DIR       its pictures as files, a folder f
 roadmap-tune data stage search_spaces/emoji.yaml   a sweep's data sets, here or on every node of a cluster, made once
 
 With --address HOST:PORT (of a Ray cluster) or --cluster FILE (of `ray up FILE`) run, resume, extend, retry, status,
-logs, stop, concurrent, track, results, analysis, report and ui happen there: docs/cluster/README.md.
+logs, stop, concurrent, track, confirm, audit, results, analysis, report, pictures and ui happen there:
+docs/cluster/README.md.
 """
 
 import argparse
@@ -42,7 +44,7 @@ from tuner import commands, datasets
 from tuner.analysis import commands as analysis
 from tuner.confirmation.command import add_command as add_confirm
 from tuner.remote import options
-from tuner.reporting.command import add_command as add_report
+from tuner.reporting import command as reporting
 from tuner.simulation import commands as simulation
 from tuner.takehome import search
 from tuner.takehome.command import add_command as add_export
@@ -91,11 +93,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_launches(add, launch)
     _add_check(add, sweep)
     _add_looks(add, reachable)
-    add_confirm(add, sweep)
-    add_report(add, reachable)
+    add_confirm(add, reachable)
+    reporting.add_commands(add, reachable)
     add_export(add, sweep)
     search.add_commands(add)
-    analysis.add_commands(add, sweep, reachable)
+    analysis.add_commands(add, reachable)
     simulation.add_commands(add, sweep)
     datasets.add_commands(add, reachable)
     return parser
