@@ -6,6 +6,7 @@ The folder appears whole or not at all, and only where ONNX Runtime gives the ne
 import contextlib
 import json
 import logging
+import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -59,7 +60,8 @@ class Written:
         """What a command prints of it."""
         size = readable_size(sum(self.bytes.values()))
         facts = f"{self.dims} dimensions, {self.parameters:,} parameters, {size}"
-        return [self.verified.sentence(), f"exported: {self.folder}: {facts}"]
+        folder = min(str(self.folder), os.path.relpath(self.folder), key=len)
+        return [self.verified.sentence(), f"exported: {folder}: {facts}"]
 
 
 def check_out(folder: Path) -> None:
