@@ -27,7 +27,7 @@ def origin_of(choice: Choice, file: str) -> Origin:
 def _chosen(choice: Choice) -> list[str]:
     results = choice.results
     sweep, objective = results.sweep, results.sweep.objective
-    goal = f"The sweep `{sweep.name}` searched {sweep.goal}: {len(results.trials)} trials by {sweep.search.sampler}"
+    trials = f"The sweep `{sweep.name}`: {len(results.trials)} trials by {sweep.search.sampler}"
     stopping = "" if sweep.scheduler.name == "none" else f", the weaker ones stopped early by {sweep.scheduler.name}"
     place = results.place(choice.trial.number)
     point = ", ".join(f"`{key}` {value}" for key, value in results.point(choice.trial).items())
@@ -40,7 +40,7 @@ def _chosen(choice: Choice) -> list[str]:
         *([] if floor is None else [f"- raw pixels on the same images: {floor:.4f}"]),
     ]
     return [
-        f"{goal}{stopping}. Objective: the best {objective.metric} on classes held out of the train split.",
+        f"{trials}{stopping}. Objective: the best {objective.metric}, held out of the train split. Goal: {sweep.goal}.",
         "\n".join(lines),
         f"Its point: {point}." if point else "It has the presets' point.",
     ]
