@@ -108,14 +108,14 @@ def _logged(folder: Path) -> Any:
             name="model",
             python_model=str(Path(served.__file__)),
             artifacts={served.ARTIFACT: str(folder)},
-            code_paths=[str(_carried(Path(work) / served.CARRIED))],
+            code_paths=[str(carried(Path(work) / served.CARRIED))],
             signature=signature,
             input_example=pd.DataFrame({served.COLUMN: [_example()]}),
             pip_requirements=[f"{package}=={_version(package)}" for package in PACKAGES],
         )
 
 
-def _carried(package: Path) -> Path:
+def carried(package: Path) -> Path:
     """`pictures` and `exported.model` as a package of their own, for a machine without this project."""
     for file, below in ((trainables.pictures.__file__, ""), (model.__file__, "exported")):
         (package / below).mkdir(parents=True, exist_ok=True)

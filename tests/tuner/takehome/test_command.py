@@ -24,7 +24,8 @@ from trainables.exported import load_model
 from tuner import store
 from tuner.__main__ import main
 from tuner.sweep import Sweep
-from tuner.takehome.registry import Entry, register
+from tuner.takehome.registry import Entry, carried, register
+from tuner.takehome.served import CARRIED
 
 PROGRAMS = Path(sys.executable).parent
 
@@ -86,7 +87,7 @@ def test_a_folder_that_is_no_export_is_left_alone(
 
 
 def test_without_a_server_the_export_is_whole(
-    swept: Sweep, sweep_file: Path, capsys: pytest.CaptureFixture[str]
+    swept: Sweep, sweep_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["export", str(sweep_file)]) == 0  # the store was never made
     told = capsys.readouterr()
@@ -99,8 +100,22 @@ def test_without_a_server_the_export_is_whole(
     for part in ("val/map_at_r", "place 1 of 2", "the presets (trial 0000): 0.1000", "raw pixels", "made-by-tests",
                  "120 test images of 24 classes", "roadmap-train dataset", "onnxruntime"):  # fmt: skip
         assert part in card
+    opens_alone(export, tmp_path / CARRIED)
     away = register(Entry(export, "small", "", {}, {}, True), "http://127.0.0.1:9")
     assert not away.version and away.trouble.startswith("http://127.0.0.1:9: ") and "\n" not in away.trouble
+
+
+def opens_alone(export: Path, package: Path) -> None:
+    """What travels with a registered model opens it without torch and without this project."""
+    carried(package)
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(('torch', 'torchvision', 'trainables', 'tuner', 'faiss')))\n"
+        f"from {CARRIED}.exported.model import ExportedModel\n"
+        "from PIL import Image\n"
+        f"print(ExportedModel({str(export)!r}).embed([Image.new('RGB', (9, 9))]).shape)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=package.parent, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "(1, 128)\n", done.stderr
 
 
 def answer(address: str, body: dict[str, Any]) -> Any:
