@@ -22,7 +22,8 @@ class Bars:
 
     def __init__(self, stream: IO[str] | None = None) -> None:
         stream = stream or sys.stderr
-        self._console = Console(file=stream, force_terminal=on_terminal(stream), highlight=False, soft_wrap=True)
+        drawn = on_terminal(stream)  # there lines are broken between words, elsewhere never
+        self._console = Console(file=stream, force_terminal=drawn, highlight=False, soft_wrap=not drawn)
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),

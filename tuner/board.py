@@ -154,12 +154,12 @@ class Board:
         trials = (live + [trial for trial in ranked if trial.ended])[: max(1, most)]
         settings = [*self._short_names()]
         names = ["trial", "state", "epoch", "rung", self._sweep.objective.metric, *settings, "why"]
-        known = len(names) - 1
-        order = [known, *range(known - 1, known - 1 - len(settings), -1)]
-        rows, left_out = tables.fit([names, *map(self._row, trials)], columns, order, text=known)
+        why, rung = len(names) - 1, names.index("rung")
+        searched = range(why - 1, why - 1 - len(settings), -1)
+        rows, left_out = tables.fit([names, *map(self._row, trials)], columns, [why, rung, *searched], searched, why)
         states = [None, *(trial.state for trial in trials)]
         shown = [_line(row, tables.widths(rows), state) for row, state in zip(rows, states, strict=True)]
-        hidden = [name for name in left_out if name != "why"]
+        hidden = [name for name in left_out if name in settings]
         told = [Text(f"{len(hidden)} more settings where the terminal is wider", style="dim")] if hidden else []
         return [*(Text(line, style="bold") for line in heading), *shown, *told]
 
@@ -175,9 +175,9 @@ class Board:
 
 def trouble(folder: Path, trial: Trial, width: int | None = None) -> str:
     """What went wrong with a trial, in one line with the file that says more; width: to be cut to, the file never."""
-    kept = traceback_file(folder, trial.number)
-    more = kept if kept.is_file() else folder / logbook.FILE
-    where = f"; {_near(more)}" if more.is_file() else ""
+    kept, log = traceback_file(folder, trial.number), folder / logbook.FILE
+    files = [file for file in (kept, *([log] if trial.state in BROKEN else [])) if file.is_file()]
+    where = f"; {_near(files[0])}" if files else ""
     told = f"trial {trial.id} {trial.state}: {trial.reason}"
     return (told if width is None else tables.cut_end(told, max(width - len(where), SAID))) + where
 

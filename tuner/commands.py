@@ -195,7 +195,7 @@ def _detached(arguments: argparse.Namespace, plan: "Plan") -> int:
         print(f"the driver ended before it launched; {log} says why, at its end:", file=sys.stderr)
         print("\n".join(log.read_text().splitlines()[-3:]), file=sys.stderr)
         return FAILED
-    print(f"{plan.sweep.name} runs, pid {pid}; what it prints: {log}")
+    print(f"{plan.sweep.name} runs, pid {pid}; its log: {folder / logbook.FILE}")
     print(f"  roadmap-tune status {arguments.sweep} --follow")
     print(f"  roadmap-tune stop {arguments.sweep}")
     return FINISHED

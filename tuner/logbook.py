@@ -15,9 +15,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from tuner import secrets
+from tuner.screen import plain
 
 FILE = "sweep.log"
 OURS = ("tuner", "trainables")  # loggers whose warnings people are to see
+PLAIN = logging.Formatter("%(message)s")
+COMMON = ("Checkpoint successfully created at: ",)  # of every epoch: the journal has it
 RAYS = "sweep.log"  # our name among those that Ray hands its workers' lines to
 
 
@@ -34,7 +37,7 @@ class Logbook:
     def write(self, text: str) -> None:
         """Each of its lines, with the time in front."""
         now = f"{datetime.datetime.now():%Y-%m-%d %H:%M:%S}"
-        lines = "".join(f"{now} {line}\n" for line in self._mask(text).splitlines())
+        lines = "".join(f"{now} {line}\n" for line in map(plain, self._mask(text).splitlines()))
         if self._file is not None:
             with self._lock, contextlib.suppress(OSError):
                 self._file.write(lines)
@@ -83,6 +86,7 @@ def listening(book: Logbook, tell: Callable[[str], None], also: Callable[[str], 
     tell: of warnings of ours, which it writes into the book as well. also: of the rest, where that is asked for.
     """
     from ray._private.ray_logging import global_worker_stdstream_dispatcher as workers
+    from ray._private.worker import filter_autoscaler_events
 
     def noise(text: str) -> None:
         book.write(text)
@@ -90,9 +94,12 @@ def listening(book: Logbook, tell: Callable[[str], None], also: Callable[[str], 
             also(text)
 
     def printed(data: Mapping[str, Any]) -> None:
-        who = data.get("actor_name") or data.get("task_name") or "worker"
-        for line in data["lines"]:
-            noise(f"({who} pid={data['pid']}, ip={data['ip']}) {line}")
+        who, lines = data.get("actor_name") or data.get("task_name") or "worker", data["lines"]
+        if data["pid"] == "autoscaler":  # it describes the whole cluster every few seconds
+            who, lines = "autoscaler", filter_autoscaler_events(lines)
+        for line in lines:
+            if not any(common in line for common in COMMON):
+                noise(f"({who} pid={data['pid']}, ip={data['ip']}) {line}")
 
     workers.add_handler(RAYS, printed)
     loggers = [logging.getLogger(), logging.getLogger("ray")]
@@ -115,7 +122,7 @@ class _Records(logging.Handler):
         self._tell, self._noise = tell, noise
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = self.format(record)
+        text = PLAIN.format(record)  # Ray gives a format of its own to every handler
         if record.name.partition(".")[0] in OURS:
             self._tell(text)
         else:

@@ -54,7 +54,7 @@ def ranking(results: Results, shown: int = SHOWN, width: int | None = None) -> l
         )
     why, best_epoch = len(rows[0]) - 1, 5 + len(weighed)
     settings = range(why - 1, best_epoch, -1)
-    fitted, left_out = tables.fit(rows, width, [why, best_epoch, 3, 0, *settings], text=why)
+    fitted, left_out = tables.fit(rows, width, [why, best_epoch, 3, 0, *settings], settings, why)
     told = tables.left_out_line(left_out, width, "results.csv has them")
     widths = tables.widths(fitted)
     if "why" not in left_out:

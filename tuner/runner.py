@@ -139,7 +139,9 @@ def _fit(desk: Desk, control: Control, trainable: Any) -> None:
 
 
 def _quieten(level: int) -> None:
-    """Ray Tune writes a traceback for each lost worker, as an error: a log is the place for it."""
+    """Ray Tune writes a traceback for each lost worker, as an error: a log is the place for it. It misses the files of
+    loggers that are turned off, for each trial: nowhere is."""
+    logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
     for noisy in ("ray.tune.execution.tune_controller", "ray.tune.tune"):
         logging.getLogger(noisy).setLevel(logging.NOTSET if level < logging.ERROR else logging.CRITICAL)
 

@@ -3,6 +3,7 @@
 import io
 import math
 import os
+import re
 import textwrap
 import threading
 from collections.abc import Sequence
@@ -16,7 +17,13 @@ from trainables.console import on_terminal
 USUAL = os.terminal_size((80, 24))
 # a terminal that knows this shows what is between the two at once; others ignore it
 AT_ONCE, SHOWN = "\x1b[?2026h", "\x1b[?2026l"
+CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 TO_END_OF_LINE, TO_END_OF_SCREEN = "\x1b[K", "\x1b[J"
+
+
+def plain(text: str) -> str:
+    """Without colours and all else that a terminal obeys: a library's error repeats what stands in a file."""
+    return CODES.sub("", text)
 
 
 class Screen:
@@ -30,6 +37,7 @@ class Screen:
         self.live = on_terminal(stream)
         self._lengths: list[int] = []  # of the lines of the picture that is there, in characters
         self._picture = ""  # what is there
+        self._columns = 0  # of the terminal when it was drawn
         self._lock = threading.RLock()  # MLflow's thread has things to say, too
 
     @property
@@ -53,6 +61,7 @@ class Screen:
 
     def line(self, text: str) -> None:
         """A line that stays, above the picture; broken between words where the terminal is narrower."""
+        text = plain(text)
         if not self.live:
             with self._lock:
                 self._write(f"{text}\n")
@@ -76,10 +85,14 @@ class Screen:
         return self._picture + TO_END_OF_SCREEN
 
     def _back(self) -> str:
-        """To the picture's first line: a terminal that has become narrower has broken the longer ones."""
-        columns = self.size.columns
+        """To the picture's first line: a terminal that has become narrower has broken the longer ones.
+
+        What it has broken it would join again, unless all of that is erased.
+        """
+        columns, before = self.size.columns, self._columns
+        self._columns = columns
         rows = sum(max(1, math.ceil(length / columns)) for length in self._lengths)
-        return f"\r\x1b[{rows}A" if rows else ""
+        return f"\r\x1b[{rows}A{TO_END_OF_SCREEN if columns != before else ''}" if rows else ""
 
     def _coloured(self, lines: Sequence[Text], columns: int) -> list[str]:
         """With the colours that the terminal has; NO_COLOR is rich's to respect."""

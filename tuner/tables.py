@@ -8,7 +8,7 @@ from typing import IO
 from trainables.console import on_terminal
 
 GAP = 2  # spaces between two columns
-NAMES = (1000, 16, 12, 10)  # to how many characters names are cut, one after the other
+NAMES = (1000, 16, 12, 10, 9)  # to how many characters names are cut, one after the other
 LEAST = 12  # characters of a text that is cut at its end; with fewer it says nothing
 
 Rows = Sequence[Sequence[str]]
@@ -19,19 +19,19 @@ def columns(stream: IO[str]) -> int | None:
     return shutil.get_terminal_size().columns - 1 if on_terminal(stream) else None
 
 
-def fit(rows: Rows, width: int | None, order: Sequence[int], text: int | None = None) -> tuple[Rows, list[str]]:
+def fit(rows: Rows, width: int | None, order: Sequence[int], names: Sequence[int], text: int) -> tuple[Rows, list[str]]:
     """The rows as they fit into `width` characters (None: any number), and the names of the columns left out.
 
-    order: the columns that may be left out, the first one first; names of others are not cut. text: the column whose
-    cells may be cut.
+    order: the columns that may be left out, the first one first. names: those whose names may be cut. text: the one
+    whose cells may be cut.
     """
     if width is None or _width(rows) <= width:
         return rows, []
     for left_out in range(len(order) + 1):
         kept = [column for column in range(len(rows[0])) if column not in order[:left_out]]
         for limit in NAMES:
-            names, *cells = [[row[column] for column in kept] for row in rows]
-            tried = [[cut(name, limit) if at in order else name for at, name in zip(kept, names, strict=True)], *cells]
+            head, *cells = [[row[column] for column in kept] for row in rows]
+            tried = [[cut(name, limit) if at in names else name for at, name in zip(kept, head, strict=True)], *cells]
             if text in kept:
                 tried = _cut_text(tried, kept.index(text), width)
             if _width(tried) <= width:

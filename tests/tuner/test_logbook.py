@@ -36,7 +36,10 @@ def test_lines_have_times_and_no_secrets(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("SOME_API_KEY", "abcdefgh12345")
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     book = Logbook(tmp_path)
-    book.write("open sesame is said\nthe token of https://me:mine@host/path?token=12345&x=1 and abcdefgh12345")
+    book.write(
+        "open sesame is said\n"
+        "the token of https://me:mine@host/path?token=12345&x=1 and \x1b[31mabcdefgh12345\x1b[0m\x07"
+    )
     book.close()
     again = Logbook(tmp_path)
     again.write("after a resume")

@@ -10,23 +10,23 @@ def lengths(rows: object) -> int:
 
 
 def test_wide_enough_is_whole() -> None:
-    assert fit(ROWS, None, [3, 2]) == (ROWS, [])
-    assert fit(ROWS, lengths(ROWS), [3, 2]) == (ROWS, [])
+    assert fit(ROWS, None, [3, 2], [2], 3) == (ROWS, [])
+    assert fit(ROWS, lengths(ROWS), [3, 2], [2], 3) == (ROWS, [])
 
 
 def test_text_is_cut_then_names_then_columns_are_left_out() -> None:
-    fitted, left_out = fit(ROWS, 50, [3, 2], text=3)
+    fitted, left_out = fit(ROWS, 50, [3, 2], [2], 3)
     assert not left_out and lengths(fitted) == 50 and fitted[1][3] == "it was stopped at a r…"
-    fitted, left_out = fit(ROWS, 37, [3, 2], text=3)
+    fitted, left_out = fit(ROWS, 39, [3, 2], [2], 3)
     assert not left_out and fitted[0][2] == "a.lon…name" and fitted[1][3] == "it was stop…"
-    fitted, left_out = fit(ROWS, 30, [3, 2], text=3)
+    fitted, left_out = fit(ROWS, 30, [3, 2], [2], 3)
     assert left_out == ["why"] and fitted[0] == ["trial", "value", "a.long.name"]
-    fitted, left_out = fit(ROWS, 15, [3, 2], text=3)
+    fitted, left_out = fit(ROWS, 15, [3, 2], [2], 3)
     assert left_out == ["a.long.name", "why"] and fitted == [["trial", "value"], ["0001", "0.5000"]]
 
 
 def test_more_than_that_is_never_left_out() -> None:
-    assert fit(ROWS, 5, [3, 2])[0] == [["trial", "value"], ["0001", "0.5000"]]
+    assert fit(ROWS, 5, [3, 2], [2], 3)[0] == [["trial", "value"], ["0001", "0.5000"]]
 
 
 def test_both_ends_of_a_name_stay() -> None:

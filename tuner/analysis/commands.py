@@ -72,7 +72,8 @@ def trial_lines(results: Results, width: int | None = None) -> list[str]:
         rows.append([trial.id, trial.state, str(max(trial.reports, default=0)), *value, *point, trial.reason])
     reason = len(rows[0]) - 1
     room = None if width is None else width - 2  # that table() puts in front
-    fitted, left_out = tables.fit(rows, room, [reason, 4, 2, *range(reason - 1, 4, -1)], text=reason)
+    settings = range(reason - 1, 4, -1)
+    fitted, left_out = tables.fit(rows, room, [reason, 4, 2, *settings], settings, reason)
     if "reason" not in left_out:
         longest = max(len(row[-1]) for row in fitted)
         fitted = [[*row[:-1], row[-1].ljust(longest)] for row in fitted]
