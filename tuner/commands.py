@@ -203,10 +203,12 @@ def _detached(arguments: argparse.Namespace, plan: "Plan") -> int:
 
 def _followed(sweep: Sweep) -> Standing:
     """The live board, from the journal alone."""
+    from tuner import scheduling
     from tuner.board import Board
 
     standing = Standing.of(sweep.folder)
-    board = Board(sweep, standing.journal.planned, int(standing.journal.header["epochs"]), [], sys.stdout)
+    epochs = int(standing.journal.header["epochs"])
+    board = Board(sweep, standing.journal.planned, epochs, scheduling.rungs(sweep, epochs), sys.stdout)
     told = {trial.number for trial in standing.journal.trials.values() if trial.ended}
     board.start(standing.journal.trials)
     try:

@@ -78,11 +78,16 @@ def newest() -> Sweep:
 def links(sweep: Sweep, address: str) -> dict[str, str]:
     """Pages of a sweep's newest launch: its trials as a table and as charts, the best side by side, the launch.
 
-    What table and charts show is written into the store, as a shared view of the experiment.
+    What table and charts show is written into the store, as a shared view of the experiment. UserError where the store
+    has no launch.
     """
     client, experiment = store.connect(sweep.tracking, sweep.name)
     parents = client.search_runs([experiment], "tags.kind = 'sweep'", order_by=["start_time DESC"], max_results=1)
-    parent = parents[0].info.run_id if parents else ""
+    if not parents:
+        raise UserError(
+            f"{secrets.safe(sweep.tracking)} has no run of {sweep.name!r}: `roadmap-tune track` writes them"
+        )
+    parent = parents[0].info.run_id
     client.set_experiment_tag(experiment, views.TAG + views.KEY, views.tag(sweep, parent))
     best_first = [f"metrics.`{views.best(sweep)}` {'DESC' if sweep.objective.mode == 'max' else 'ASC'}"]
     runs = client.search_runs([experiment], views.children(parent), order_by=best_first, max_results=COMPARED)
@@ -100,7 +105,7 @@ def links(sweep: Sweep, address: str) -> dict[str, str]:
         "compare": f"{base}/compare-runs?{compared}",
         "launch": f"{launch}?{urlencode(training)}",
     }
-    if parent and store.holds(client, parent, REPORT):
+    if store.holds(client, parent, REPORT):
         found["report"] = f"{launch}/artifacts/{REPORT}?{urlencode(training)}"
     return found
 
@@ -111,6 +116,8 @@ def _shown_elsewhere(sweep: Sweep) -> int:
     print(f"the runs of {sweep.name} are on {address}")
     try:
         _show(links(sweep, address))
+    except UserError:
+        raise
     except Exception as error:  # whatever MLflow raises: who looks may be let in where we are not
         print(f"warning: no links into it: {type(error).__name__}: {first_line(error)}", file=sys.stderr)
     return 0
@@ -119,6 +126,8 @@ def _shown_elsewhere(sweep: Sweep) -> int:
 def _show(found: dict[str, str]) -> None:
     for title, link in found.items():
         print(f"{title:8} {link}", flush=True)
+    if "report" not in found:
+        print("`roadmap-tune report` adds a page that says what was found", file=sys.stderr)
 
 
 def _answers(process: "subprocess.Popen[bytes]", host: str, port: int) -> bool:

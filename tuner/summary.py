@@ -1,6 +1,7 @@
 """What the commands print after a launch: the ranking and what follows from it."""
 
 import math
+import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -41,20 +42,23 @@ def closing_lines(
         if place is None
         else f"{results.value(_trial(results, 0)):.4f}, place {place} of {len(results.trials)}"
     )
-    lines += [
+    said = [
         f"best {metric} {results.value(best):.4f} (trial {best.id}); median trial {float(np.median(values)):.4f}",
         f"the presets (trial 0000): {defaults}",
         f"raw pixels on the same images: {metric} {floor[metric.removeprefix('val/')]:.4f}",
         f"{', '.join(f'{count} trials {state}' for state, count in states.items() if count)}; "
         f"{sum(len(trial.reports) for trial in results.trials)} epochs of {plan.trials * plan.epochs}",
         "a best validation value is chosen from many and flatters: confirm it over fresh seeds before you trust it",
+    ]
+    return [
+        *lines,
+        *(part for line in said for part in (textwrap.wrap(line, width, subsequent_indent="  ") if width else [line])),
         "",
         "repeat the best trial alone:",
         f"  {results.command(best, '.venv/bin/roadmap-train')}",
         "look at every trial in MLflow:",
         f"  .venv/bin/roadmap-tune ui {file}",
     ]
-    return lines
 
 
 def last_words(outcome: "Outcome", file: str) -> tuple[int, list[str]]:
