@@ -90,6 +90,8 @@ def _reached(arguments: argparse.Namespace) -> Iterator[Place]:
 
 def _name(arguments: argparse.Namespace) -> str:
     """The sweep's; a path that is not here is a sweep's folder on the cluster."""
+    if arguments.sweep is None:
+        raise UserError("ui on a cluster takes the sweep: its file, or the name of its folder there")
     path = Path(arguments.sweep)
     if arguments.sweep.endswith((".yaml", ".yml")) or path.exists():
         return located(arguments.sweep, arguments.settings).name
