@@ -16,7 +16,7 @@ from typing import Any
 from ray import tune
 from ray.tune.result import DONE, SHOULD_CHECKPOINT
 
-from trainables import device_memory
+from trainables import device_memory, usage
 from trainables.data import seal_test_splits
 from trainables.errors import MISPLACED, DataMissing, ProcessLost, first_line, out_of_memory
 from trainables.experiment import Experiment
@@ -74,6 +74,7 @@ class RetrievalTrainable(tune.Trainable):
             "state": "running",
             "reason": "",
             "reported": sorted(metrics),
+            "gpu": usage.card(),
             DONE: training.done,
             SHOULD_CHECKPOINT: True,
         }
@@ -82,7 +83,9 @@ class RetrievalTrainable(tune.Trainable):
         """DataMissing where it cannot be trained since this node has no data."""
         try:
             training = self._started()
-            return training, training.epoch()
+            if isinstance(training, TrainingGroup):  # its workers measure themselves
+                return training, training.epoch()
+            return training, usage.measured(training.epoch)
         except (Diverged, DataMissing, ProcessLost):
             raise
         except Exception:

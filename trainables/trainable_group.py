@@ -16,6 +16,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from trainables import usage
 from trainables.building import unreadable
 from trainables.data import seal_test_splits
 from trainables.distributed import World
@@ -73,7 +74,7 @@ class Worker:
     def epoch(self) -> Report:
         assert self._training is not None
         try:
-            return self._training.epoch()
+            return usage.measured(self._training.epoch)
         except Exception:
             raise_if_unreadable(self._training.experiment)
             raise

@@ -93,8 +93,8 @@ class Results:
                 return place if self._best_of(trial) is not None else None
         return None
 
-    def command(self, trial: Trial, program: str = "roadmap-train") -> str:
-        """The line that repeats the trial alone: one training, or a loop over its folds.
+    def command(self, trial: Trial, program: str = "roadmap-train", fold: int | None = None) -> str:
+        """The line that repeats the trial alone: one training, or a loop over its folds, or one of them.
 
         In a sweep by pbt the trial's schedule, which leads to its best epoch, has its point and those of its donors.
         """
@@ -107,7 +107,10 @@ class Results:
         validation = self.sweep.validation
         if validation.protocol == "holdout":
             return line
-        line = line.replace("experience.split=0", "experience.split=$fold").replace(name, f"{name}-fold$fold")
+        which = "$fold" if fold is None else str(fold)
+        line = line.replace("experience.split=0", f"experience.split={which}").replace(name, f"{name}-fold{which}")
+        if fold is not None:
+            return line
         return f"for fold in {' '.join(map(str, range(validation.folds)))}; do {line}; done"
 
     def write(self, path: Path) -> None:

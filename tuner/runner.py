@@ -3,9 +3,12 @@
 import logging
 import os
 import platform
+import shlex
+import sys
 import uuid
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -16,7 +19,7 @@ from ray.tune.experiment import Trial as RayTrial
 from trainables.errors import first_line
 from trainables.patience import patiently
 from trainables.trainable import RetrievalTrainable
-from tuner import cluster, requests, retention, secrets
+from tuner import cluster, provenance, requests, retention, secrets
 from tuner.board import Board
 from tuner.control import Control
 from tuner.desk import Desk
@@ -60,7 +63,7 @@ def launch(plan: Plan, journal: Journal, board: Board, trainable: Any = Retrieva
         interruption.act()
 
     journal.told = told
-    journal.write("launch", host=platform.node(), pid=os.getpid())
+    journal.write("launch", host=platform.node(), pid=os.getpid(), about=provenance.of_launch(_command()))
     tracker = Tracker(sweep.tracking, sweep.name, journal.header["launch"])
     desk = Desk(plan, journal, tracker, board)
     desk.open()
@@ -99,8 +102,15 @@ def header(plan: Plan) -> dict[str, Any]:
         "trials": plan.trials,
         "epochs": plan.epochs,
         "sweep": plan.sweep.model_dump(mode="json"),
+        "data": provenance.fingerprints(plan.data),
         "versions": {"ray": ray.__version__, "python": platform.python_version()},
     }
+
+
+def _command() -> str:
+    """This process, as it was typed."""
+    program = Path(sys.argv[0]).name
+    return shlex.join(["roadmap-tune" if program == "__main__.py" else program, *sys.argv[1:]])
 
 
 def _fit(desk: Desk, control: Control, trainable: Any) -> None:

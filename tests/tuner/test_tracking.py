@@ -98,8 +98,9 @@ def test_a_trial_that_ended_before_the_driver_was_killed_is_settled(uri: str) ->
     first._writer.close(60)  # killed: the end of 0001 and all of 0002 never came
     second = launch(uri, "settled")
     for trial_id, state in (("0000", "finished"), ("0001", "stopped"), ("0002", "finished")):
-        second.settle_trial(trial_id, {"a": 1}, {}, state, "why", {"m": 0.2})
+        second.settle_trial(trial_id, {"a": 1}, {}, state)
         second.report(trial_id, 1, {"m": 0.2}, 1000.0)
+        second.end_trial(trial_id, state, "why", {"m": 0.2})
     assert second.close("finished", {}, {}, 60).failed == 0
     client, _, children = runs(uri, "settled")
     by_trial = {run.data.tags["trial_id"]: run for run in children}
