@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import yaml
+
 from trainables.errors import UserError
 from tuner import naming
 from tuner.journal import Journal, Trial
@@ -19,7 +21,8 @@ from tuner.tracking import NAME, Details
 
 FOLD = "folds/"  # how a report begins what one fold has
 NOTE = "mlflow.note.content"
-AGAIN = "All of it again, with this run's file `sweep.json`: `roadmap-tune run sweep.json`"
+COMMAND = "roadmap-tune run sweep.yaml"
+AGAIN = f"All of it again, with this run's file `sweep.yaml`: `{COMMAND}`"
 THROUGHPUT = "throughput/images_per_s"
 Metrics = dict[str, float]
 
@@ -56,7 +59,7 @@ class Entries:
             "sampler": sweep.search.sampler,
             "scheduler": sweep.scheduler.name,
             "validation": str(sweep.validation),
-            "command": "roadmap-tune run sweep.json",
+            "command": COMMAND,
             NOTE: f"{sweep.goal}\n\n{AGAIN}",
         }
 
@@ -73,7 +76,13 @@ class Entries:
         return f"{self.plan.sweep.goal}: {found}{''.join(presets)}\n\n{repeat}\n\n{AGAIN}"
 
     def launch_files(self) -> dict[str, str]:
-        return {"sweep.json": self.plan.sweep.model_dump_json(indent=2)}
+        """The sweep with every default, and as it was written: what a file may not name unused is left out there."""
+        sweep = self.plan.sweep
+        written = sweep.model_dump(mode="json", exclude_unset=True)
+        return {
+            "sweep.json": sweep.model_dump_json(indent=2),
+            "sweep.yaml": yaml.safe_dump(written, sort_keys=False, allow_unicode=True),
+        }
 
     # -- a trial ---------------------------------------------------------------------------------------------------
 

@@ -42,8 +42,8 @@ def of_launch(command: str) -> dict[str, str]:
 def commit() -> tuple[str, bool]:
     """The commit that this code is of, and whether tracked files differ from it; ("", False) where none is known."""
     if SENT in os.environ:
-        sha, _, rest = os.environ[SENT].partition("+")
-        return sha, bool(rest)
+        sha, plus, _ = os.environ[SENT].partition("+")
+        return sha, bool(plus)
     file = Path(__file__)
     if not _git(file.parent, "ls-files", "--error-unmatch", file.name):  # installed inside somebody's repository
         return "", False

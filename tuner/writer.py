@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 from trainables.errors import first_line
 
+SECONDS_TO_GATHER = 0.25  # items that come soon after another are written with it, and not while who told it works
 ATTEMPTS, SECONDS_BETWEEN, SECONDS_BETWEEN_AT_MOST = 4, 0.5, 5.0
 
 Job = Callable[[], None]
@@ -46,7 +47,7 @@ class Writer(Generic[Item]):
         self._jobs: queue.Queue[Job | _Part[Item] | None] = queue.Queue()
         self._written = self._failed = 0
         self._first_error = ""
-        self._abandoned = threading.Event()
+        self._abandoned, self._closing = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
         self.doubtful = False  # the store may have done what it did not answer to
 
@@ -67,6 +68,7 @@ class Writer(Generic[Item]):
     def close(self, seconds: float) -> TrackingSummary:
         """Writes what waits, for so long; what waits then counts as failed."""
         self._jobs.put(None)
+        self._closing.set()
         self._thread.join(seconds)
         failed = self._failed
         if self._thread.is_alive():
@@ -81,6 +83,8 @@ class Writer(Generic[Item]):
         while not self._abandoned.is_set():
             job = self._jobs.get()
             items: list[Item] = []
+            if isinstance(job, _Part):
+                self._closing.wait(SECONDS_TO_GATHER)
             while isinstance(job, _Part):
                 items.append(job.item)
                 try:
