@@ -5,6 +5,7 @@ A trial of folds has a run for each of them below its own, "0007/fold1", with th
 
 import json
 import math
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from trainables.errors import UserError
 from tuner import naming
 from tuner.journal import Journal, Trial
 from tuner.plan import Plan
-from tuner.results import Results
+from tuner.results import Results, judged
 from tuner.space import Point, is_number
 from tuner.tracking import NAME, Details
 
@@ -72,7 +73,7 @@ class Entries:
         presets = [
             f", the presets' {results.told(trial)}" for trial in results.trials if trial.number == 0 != best.number
         ]
-        repeat = f"The best trial alone:\n\n    {results.command(best)}"
+        repeat = f"The best trial alone:\n\n{_block(results.command(best))}"
         return f"{self.plan.sweep.goal}: {found}{''.join(presets)}\n\n{repeat}\n\n{AGAIN}"
 
     def launch_files(self) -> dict[str, str]:
@@ -95,12 +96,15 @@ class Entries:
             naming.title(start, trial.point, self._labels), began=trial.drawn_at, files=self._files(trial, experiment)
         )
         best = self._results.best_metrics(trial)
-        found = [Entry(trial.id, trial.point, {**shared, "command": self._results.command(trial)}, details, best)]
+        command = self._results.command(trial)
+        tags = {**shared, "command": command, NOTE: f"Again:\n\n{_block(command)}"}
+        found = [Entry(trial.id, trial.point, tags, details, best)]
         for fold in self._folds:
             tags = {**shared, "fold": str(fold), "command": self._results.command(trial, fold=fold)}
-            details = Details(f"{trial.id} fold {fold}", "fold", trial.id, trial.drawn_at)
+            # MLflow's table is ordered by the time, to the millisecond
+            details = Details(f"{trial.id} fold {fold}", "fold", trial.id, trial.drawn_at + 0.001 * (fold + 1))
             epoch = best.get("epoch")
-            own = {} if epoch is None else {"epoch": epoch, **_judged(_of_fold(trial.reports[int(epoch)], fold))}
+            own = {} if epoch is None else {"epoch": epoch, **judged(_of_fold(trial.reports[int(epoch)], fold))}
             found.append(Entry(f"{trial.id}/fold{fold}", {}, tags, details, own))
         return found
 
@@ -114,10 +118,11 @@ class Entries:
         metric = sweep.objective.metric
         # the metric that is written first is the one that MLflow's compare page opens with
         own = {metric: told[metric]} if metric in told else {}
-        own |= {key: value for key, value in told.items() if not _is_folds(key)}
+        first = epoch == min(trial.reports)
+        own |= {key: value for key, value in told.items() if not _is_folds(key) and (first or not _is_constant(key))}
         if told.get("time/train_s") and "train/images" in told:
             own[THROUGHPUT] = told["train/images"] / told["time/train_s"]
-        if epoch == min(trial.reports):
+        if first:
             own |= _logarithms(self.plan, trial)
         if sweep.scheduler.name == "pbt":
             own |= _settings(trial, epoch)
@@ -166,8 +171,19 @@ def _leaves(value: Any, path: str) -> list[tuple[str, Any]]:
     return [leaf for key, child in inside for leaf in _leaves(child, f"{path}.{key}" if path else str(key))]
 
 
+def _block(command: str) -> str:
+    """As Markdown. MLflow's page becomes as wide as the widest line of a block."""
+    lines = textwrap.wrap(command, 76, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(["```", " \\\n    ".join(lines), "```"])
+
+
 def _is_folds(key: str) -> bool:
     return key.startswith(FOLD) and key.removeprefix(FOLD).partition("/")[0].isdigit()
+
+
+def _is_constant(key: str) -> bool:
+    """Of one trial: told once."""
+    return key.startswith(("model/", "val/num_"))
 
 
 def _of_fold(told: Metrics, fold: int) -> Metrics:
@@ -177,12 +193,8 @@ def _of_fold(told: Metrics, fold: int) -> Metrics:
     return {key if key.startswith("train/") else f"val/{key}": value for key, value in own.items()}
 
 
-def _judged(metrics: Metrics) -> Metrics:
-    return {key: value for key, value in metrics.items() if key.startswith("val/")}
-
-
 def _best(metrics: Metrics, epoch: int, improved: bool) -> Metrics:
-    return {f"best/{key}": value for key, value in {"epoch": float(epoch), **_judged(metrics)}.items() if improved}
+    return {f"best/{key}": value for key, value in {"epoch": float(epoch), **judged(metrics)}.items() if improved}
 
 
 def _improved(trial: Trial, epoch: int, metric: str, mode: str) -> bool:

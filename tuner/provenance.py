@@ -7,7 +7,9 @@ import contextlib
 import getpass
 import os
 import platform
+import shlex
 import subprocess
+import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,10 +24,13 @@ PACKAGES = ("roadmap-tune", "torch", "ray", "mlflow")
 SECONDS = 10.0
 
 
-def of_launch(command: str) -> dict[str, str]:
+def of_launch() -> dict[str, str]:
     """Of this process: user, host, command, versions, and the commit where there is one."""
+    program, *words = [Path(sys.argv[0]).name, *sys.argv[1:]]
+    program = "roadmap-tune" if program == "__main__.py" else program
     known = {
-        "mlflow.source.name": command,
+        "mlflow.source.name": " ".join([program, *words[:1]]),  # a column of its table, where it shows what is behind /
+        "launched_by": shlex.join([program, *words]),
         "mlflow.source.type": "LOCAL",
         "host": platform.node(),
         "version.python": platform.python_version(),

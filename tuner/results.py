@@ -2,6 +2,7 @@
 
 import math
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SPREAD = "folds/spread"  # what a trial of folds reports
+
+
+def judged(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Those of validation that say how well, not how much there was."""
+    return {key: value for key, value in metrics.items() if key.startswith("val/") and not key.startswith("val/num_")}
 
 
 @dataclass(frozen=True)
@@ -79,12 +85,11 @@ class Results:
         return f"{self.value(trial):.4f}" + ("" if math.isnan(spread) else f" ± {spread:.4f}")
 
     def best_metrics(self, trial: Trial) -> dict[str, float]:
-        """The validation metrics of the trial's best epoch, and the epoch itself."""
+        """The validation metrics of the trial's best epoch, and the epoch itself; not how many queries there were."""
         best = self._best_of(trial)
         if best is None:
             return {}
-        judged = {key: value for key, value in trial.reports[best[0]].items() if key.startswith("val/")}
-        return {"epoch": float(best[0]), **judged}
+        return {"epoch": float(best[0]), **judged(trial.reports[best[0]])}
 
     def place(self, number: int) -> int | None:
         """The rank of a trial, 1 the best; None where it has no value."""

@@ -3,12 +3,9 @@
 import logging
 import os
 import platform
-import shlex
-import sys
 import uuid
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -63,7 +60,7 @@ def launch(plan: Plan, journal: Journal, board: Board, trainable: Any = Retrieva
         interruption.act()
 
     journal.told = told
-    journal.write("launch", host=platform.node(), pid=os.getpid(), about=provenance.of_launch(_command()))
+    journal.write("launch", host=platform.node(), pid=os.getpid(), about=provenance.of_launch())
     tracker = Tracker(sweep.tracking, sweep.name, journal.header["launch"])
     desk = Desk(plan, journal, tracker, board)
     desk.open()
@@ -105,12 +102,6 @@ def header(plan: Plan) -> dict[str, Any]:
         "data": provenance.fingerprints(plan.data),
         "versions": {"ray": ray.__version__, "python": platform.python_version()},
     }
-
-
-def _command() -> str:
-    """This process, as it was typed."""
-    program = Path(sys.argv[0]).name
-    return shlex.join(["roadmap-tune" if program == "__main__.py" else program, *sys.argv[1:]])
 
 
 def _fit(desk: Desk, control: Control, trainable: Any) -> None:

@@ -38,11 +38,13 @@ def test_the_commit_and_whether_the_code_is_it(package: Path, monkeypatch: pytes
     monkeypatch.setenv(provenance.SENT, provenance.sent()[provenance.SENT])
     monkeypatch.setattr(provenance, "__file__", "/nowhere/provenance.py")
     assert provenance.commit() == (sha, True), "as a cluster's job is told"
-    tags = provenance.of_launch("roadmap-tune run x.yaml")
+    monkeypatch.setattr("sys.argv", ["/x/tuner/__main__.py", "run", "a b.yaml"])
+    tags = provenance.of_launch()
     assert (tags[provenance.COMMIT], tags[provenance.DIRTY]) == (sha, "true")
+    assert (tags["mlflow.source.name"], tags["launched_by"]) == ("roadmap-tune run", "roadmap-tune run 'a b.yaml'")
     assert {"host", "version.python", "version.torch", "version.ray", "version.mlflow"} <= tags.keys()
 
 
 def test_without_git_there_is_no_commit(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    assert provenance.commit() == ("", False) and provenance.COMMIT not in provenance.of_launch("x")
+    assert provenance.commit() == ("", False) and provenance.COMMIT not in provenance.of_launch()

@@ -15,11 +15,12 @@ import pytest
 
 from trainables.errors import UserError
 from tuner import store
+from tuner.__main__ import main
 from tuner.interface import links
 from tuner.journal import Journal
 from tuner.plan import make_plan
 from tuner.replay import replay
-from tuner.sweep import Sweep
+from tuner.sweep import Sweep, load_sweep
 from tuner.tracking import Tracker, TrackingSummary, name
 
 
@@ -180,6 +181,39 @@ def test_names_and_addresses(tmp_path: Path) -> None:
 def test_importing_the_tracker_does_not_import_mlflow() -> None:
     script = "import sys, tuner.tracking, trainables.trainable; assert 'mlflow' not in sys.modules"
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_track_tells_what_was_trained_whatever_the_file_says_by_now(
+    sweep_file: Path, made_store: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran = load_sweep(sweep_file, ["validation={protocol: kfold, folds: 2}"])
+    journal = Journal(ran.folder)
+    journal.folder.mkdir(parents=True)
+    journal.open()
+    journal.write("sweep", launch="folds", trials=2, epochs=4, sweep=ran.model_dump(mode="json"))
+    journal.write("launch", host="here", pid=1)
+    journal.write("point", trial=0, point=make_plan(ran).defaults)
+    metrics = {"val/map_at_r": 0.3, "folds/0/map_at_r": 0.2, "folds/1/map_at_r": 0.4}
+    journal.write("report", trial=0, epoch=1, metrics=metrics)
+    journal.write("end", trial=0, state="stopped", reason="asha: rung 1")
+    journal.write("left", state="interrupted", reason="")
+    journal.close()
+    assert main(["track", str(sweep_file)]) == 0
+    assert "1 trials of small are in MLflow" in capsys.readouterr().out
+    client, [parent], below = runs(ran.tracking, ran.name)
+    by_trial = {run.data.tags["trial_id"]: run for run in below}
+    trial = by_trial["0000"]
+    assert trial.data.tags["mlflow.parentRunId"] == parent.info.run_id and by_trial.keys() > {"0000/fold0"}
+    for fold, value in ((0, 0.2), (1, 0.4)):
+        own = by_trial[f"0000/fold{fold}"]
+        assert own.data.tags["mlflow.parentRunId"] == trial.info.run_id and own.info.status == "KILLED"
+        assert own.data.metrics == {"val/map_at_r": value, "best/val/map_at_r": value, "epoch": 1.0, "best/epoch": 1.0}
+    assert [file.path for file in client.list_artifacts(trial.info.run_id)] == ["experiment.yaml"]
+    assert client.get_experiment_by_name("small").tags["mlflow.experimentKind"] == "custom_model_development"
+    found = links(ran.tracking, ran.name, "val/map_at_r", "max", "127.0.0.1", 5000)["compare"]
+    assert json.loads(unquote(found).partition("runs=")[2].partition("&")[0]) == [trial.info.run_id], (
+        "no fold among them"
+    )
 
 
 def test_what_mlflow_missed_is_written_from_the_journal_once(sweep: Sweep, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from statistics import fmean, stdev
 from typing import Any
 
-from tuner import naming
+from tuner import naming, provenance
 from tuner.confirmation.arms import overrides
 from tuner.confirmation.ledger import Arm, Confirmation, Ledger, Repeat
 from tuner.sweep import Sweep
@@ -18,9 +18,10 @@ class Office:
     def __init__(self, sweep: Sweep, ledger: Ledger, say: Callable[[str], None]) -> None:
         self.sweep, self.ledger, self.say = sweep, ledger, say
         self._labels = naming.labels(sweep.space)
+        self._shared = {"sweep": sweep.name, **provenance.of_launch()}
         confirmation = self.confirmation
         self._tracker = Tracker(sweep.tracking, sweep.name, confirmation.launch, ("confirm", "confirm-training"))
-        tags = {NAME: f"{sweep.name} confirmed ({confirmation.number})", "sweep": sweep.name, "goal": sweep.goal,
+        tags = {**self._shared, NAME: f"{sweep.name} confirmed ({confirmation.number})", "goal": sweep.goal,
                 "test_split_seen": str(ledger.seen)}  # fmt: skip
         self._tracker.open(tags, {"sweep.json": sweep.model_dump_json(indent=2)})
         for arm in confirmation.arms:
@@ -72,7 +73,7 @@ class Office:
 
     def _open(self, arm: Arm) -> None:
         title = naming.title(f"{arm.role} {arm.trial:04d}", arm.point, self._labels)
-        tags = {"role": arm.role, "sweep": self.sweep.name}
+        tags = {**self._shared, "role": arm.role}
         params = {**arm.point, "experience.max_iter": arm.epochs}
         self._tracker.start_trial(_key(arm), params, tags, Details(title, "confirm-arm"))
 
@@ -108,7 +109,7 @@ class Office:
     def _tags(self, repeat: Repeat) -> dict[str, str]:
         parts = (shlex.quote(part) for part in overrides(self.sweep, repeat))
         command = " ".join(["roadmap-train", *parts])
-        return {"role": repeat.arm.role, "sweep": self.sweep.name, "seed": str(repeat.seed), "command": command}
+        return {**self._shared, "role": repeat.arm.role, "seed": str(repeat.seed), "command": command}
 
 
 def _key(arm: Arm) -> str:
