@@ -74,7 +74,7 @@ class RetrievalTrainable(tune.Trainable):
             "state": "running",
             "reason": "",
             "reported": sorted(metrics),
-            "gpu": usage.card(),
+            "gpu": training.card if isinstance(training, TrainingGroup) else usage.card(),
             DONE: training.done,
             SHOULD_CHECKPOINT: True,
         }

@@ -86,6 +86,9 @@ class Worker:
             self._training.save(folder / CHECKPOINT)
             return _files(folder)
 
+    def card(self) -> str:
+        return usage.card()
+
     def visible_gpus(self) -> str:
         return os.environ.get("CUDA_VISIBLE_DEVICES", "")
 
@@ -221,6 +224,7 @@ class TrainingGroup:
         self._workers = workers
         state = None if start is None else ray.put(_files(start.parent))
         self.finished_epochs: int = workers.all("build", experiment.model_dump_json(), state, scheduled)[0]
+        self.card: str = workers.leader("card")  # the trial's own actor holds none
 
     @property
     def done(self) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from trainables.errors import UserError
-from tuner import naming
+from tuner import naming, provenance
 from tuner.journal import Journal, Trial
 from tuner.plan import Plan
 from tuner.results import Results, judged
@@ -139,9 +139,7 @@ class Entries:
         """Of all runs of one launch."""
         launches = self.journal.launches
         about = launches[launch].about if -len(launches) <= launch < len(launches) else {}
-        data = self.journal.header.get("data", {})
-        read = {f"data.{name}": str(fingerprint) for name, fingerprint in data.items()}
-        return {"sweep": self.plan.sweep.name, **read, **about}
+        return {"sweep": self.plan.sweep.name, **provenance.of_data(self.journal.header), **about}
 
     def _files(self, trial: Trial, experiment: str | None) -> Callable[[], dict[str, str]]:
         def files() -> dict[str, str]:

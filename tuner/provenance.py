@@ -10,9 +10,10 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from trainables.building import build_dataset
 from trainables.errors import UserError
@@ -68,6 +69,11 @@ def fingerprints(data: Sequence[Experiment]) -> dict[str, str]:
         with contextlib.suppress(UserError, OSError):
             found[experiment.dataset.name] = build_dataset(experiment).fingerprint
     return found
+
+
+def of_data(header: Mapping[str, Any]) -> dict[str, str]:
+    """The fingerprints in a journal's first event, as tags."""
+    return {f"data.{name}": str(fingerprint) for name, fingerprint in header.get("data", {}).items()}
 
 
 def _git(folder: Path, *words: str) -> str:

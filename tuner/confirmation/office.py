@@ -8,6 +8,8 @@ from typing import Any
 from tuner import naming, provenance
 from tuner.confirmation.arms import overrides
 from tuner.confirmation.ledger import Arm, Confirmation, Ledger, Repeat
+from tuner.events import events
+from tuner.journal import FILE
 from tuner.sweep import Sweep
 from tuner.tracking import NAME, Details, Tracker, TrackingSummary
 
@@ -18,7 +20,8 @@ class Office:
     def __init__(self, sweep: Sweep, ledger: Ledger, say: Callable[[str], None]) -> None:
         self.sweep, self.ledger, self.say = sweep, ledger, say
         self._labels = naming.labels(sweep.space)
-        self._shared = {"sweep": sweep.name, **provenance.of_launch()}
+        header = next(iter(events(ledger.folder / FILE)), {})
+        self._shared = {"sweep": sweep.name, **provenance.of_data(header), **provenance.of_launch()}
         confirmation = self.confirmation
         self._tracker = Tracker(sweep.tracking, sweep.name, confirmation.launch, ("confirm", "confirm-training"))
         tags = {**self._shared, NAME: f"{sweep.name} confirmed ({confirmation.number})", "goal": sweep.goal,
