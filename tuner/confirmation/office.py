@@ -120,4 +120,4 @@ def _key(arm: Arm) -> str:
 
 
 def _details(repeat: Repeat) -> Details:
-    return Details(f"{repeat.arm.role} seed {repeat.seed}", above=_key(repeat.arm))
+    return Details(f"seed {repeat.seed} {repeat.arm.role}", above=_key(repeat.arm))

@@ -162,6 +162,10 @@ def check_runs(folder: Path) -> None:
     kinds = dict(connection.execute("select value, count(*) from tags where key = 'kind' group by value"))
     written = connection.execute("select count(*) from metrics where key = 'test/map_at_r'").fetchone()[0]
     states = {status for (status,) in connection.execute("select status from runs")}
+    of_kind = "select run_uuid from tags where key = 'kind' and value = '{}'"
+    above = f"select distinct value from tags where key = 'mlflow.parentRunId' and run_uuid in ({of_kind})"
+    arms = set(connection.execute(of_kind.format("confirm-arm")))
+    assert set(connection.execute(above.format("confirm-training"))) == arms, "a seed is below its arm"
     connection.close()
     assert kinds == {"confirm": 1, "confirm-arm": 2, "confirm-training": 4}
     assert written == 6 and states == {"FINISHED"}
