@@ -30,7 +30,7 @@ TRIALS, EPOCHS = 16, 5
 SECONDS_BETWEEN = 1 / TRIALS  # of two reports
 WORK_S = 0.01  # of the driver for one report: docs/scale.md
 GOAL_MS = 5.0
-LESS = 10.0
+LESS = 4.0  # times
 METRICS = ("val/map_at_r", *(f"val/{name}" for name in ("recall_at_1", "recall_at_10", "r_precision", "num_queries")),
            "train/SupAP", "train/CalibrationLoss", "train/total", "train/images", "train/lr_backbone", "time/epoch_s",
            "time/train_s", "time/evaluation_s", "system/cpu_utilization_percentage",
@@ -45,14 +45,14 @@ def run(full: bool) -> list[Row]:
         for name, opened in (("a sqlite file", _file), ("a server on loopback", _server)):
             with opened(folder / name.replace(" ", "-")) as uri:
                 call, paid, cpu = _ours(uri, 4 * EPOCHS if full else EPOCHS)
-                peer = _rays(uri, 4 if full else 1)
+                waited, computed = _rays(uri, 4 if full else 1)
             rows += [
                 Row(SUBJECT, f"{name}: what the driver pays for a report", GOAL_MS, paid, at_least=False, unit="ms"),
                 Row(SUBJECT, f"{name}: of it the call", None, call, unit="ms"),
                 Row(SUBJECT, f"{name}: CPU of the writing thread for a report", None, cpu, unit="ms"),
-                Row(SUBJECT, f"{name}: Ray's MLflowLoggerCallback, a report", None, peer, unit="ms"),
-                # if the driver had to wait for all that the thread does
-                Row(SUBJECT, f"{name}: Ray's beside our call and our thread together", LESS, peer / (call + cpu)),
+                Row(SUBJECT, f"{name}: what it pays for Ray's MLflowLoggerCallback", None, waited, unit="ms"),
+                Row(SUBJECT, f"{name}: CPU of that", None, computed, unit="ms"),
+                Row(SUBJECT, f"{name}: CPU, Ray's beside our call and thread", LESS, computed / (call + cpu)),
             ]
     return rows
 
@@ -96,8 +96,8 @@ def _cpu_s(thread: threading.Thread) -> float:
     return time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
 
 
-def _rays(uri: str, epochs: int) -> float:
-    """The callback's call for one report, in ms, as Tune calls it."""
+def _rays(uri: str, epochs: int) -> tuple[float, float]:
+    """(the callback's call, CPU of it) for one report, in ms, as Tune calls it."""
     from ray.air.integrations.mlflow import MLflowLoggerCallback
 
     class Named:
@@ -110,14 +110,14 @@ def _rays(uri: str, epochs: int) -> float:
     trials: list[Any] = [Named(number) for number in range(TRIALS)]
     for trial in trials:
         callback.log_trial_start(trial)
-    started = time.perf_counter()
+    started, cpu = time.perf_counter(), time.thread_time()
     for epoch in range(1, epochs + 1):
         for number, trial in enumerate(trials):
             callback.log_trial_result(epoch, trial, {**_metrics(number, epoch), "training_iteration": epoch})
-    paid = time.perf_counter() - started
+    paid, cpu = time.perf_counter() - started, time.thread_time() - cpu
     for trial in trials:
         callback.log_trial_end(trial)
-    return 1000 * paid / (epochs * TRIALS)
+    return 1000 * paid / (epochs * TRIALS), 1000 * cpu / (epochs * TRIALS)
 
 
 def _work() -> None:
