@@ -7,6 +7,7 @@ of one step, time and value is one metric. So a job that failed halfway, and a w
 import math
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric
     from mlflow.tracking import MlflowClient
 
-TRIAL, LAUNCH, STATE, REASON, KIND = "trial_id", "launch_id", "state", "stop_reason", "kind"
+TRIAL, LAUNCH, STATE, REASON, KIND, FILES = "trial_id", "launch_id", "state", "stop_reason", "kind", "files"
 PARENT, NAME = "mlflow.parentRunId", "mlflow.runName"
 TRAINING_VIEW = ("mlflow.experimentKind", "custom_model_development")  # else its UI takes it for one of prompts
 METRICS_A_BATCH, PARAMS_A_BATCH, TAGS_A_BATCH, PARAM_LENGTH, TAG_LENGTH = 1000, 100, 100, 6000, 5000
@@ -51,7 +52,8 @@ class _Run:
     steps: set[int] = field(default_factory=set)  # epochs that are there, whole
     open: bool = True
     state: str = ""
-    described: bool = False  # it has its parameters, and before them its files
+    pointed: bool = False  # it has its parameters
+    described: bool = False  # it has its files
     best: dict[str, float] = field(default_factory=dict)  # what it was told last: a metric is not written twice
 
 
@@ -66,27 +68,30 @@ class Scribe:
         self._known_client: MlflowClient | None = None
         self._experiment_id = self._parent = ""
         self._runs: dict[str, _Run] = {}
+        self._doubt = False  # a run may be there twice: a server answered too late to be heard
 
     def probe(self) -> None:
         """A write of no consequence."""
         self._client().set_experiment_tag(self._experiment_id, *TRAINING_VIEW)
 
-    def open(self, tags: Mapping[str, str], files: Files, began: float | None) -> None:
-        """The launch's own run, and those below it that are there."""
+    def open(self, tags: Mapping[str, str], files: Files, began: float | None, doubtful: bool) -> None:
+        """The launch's own run, and those below it that are there. doubtful: as in `start`."""
         client = self._client()
         client.set_experiment_tag(self._experiment_id, *TRAINING_VIEW)
         given = {NAME: self._experiment, **tags, LAUNCH: self._launch_id, KIND: self._kinds[0]}
         found = self._search(f"tags.{LAUNCH} = '{self._launch_id}'")
+        below = Counter(run.data.tags.get(PARENT) for run in found)
         own = [run for run in found if run.data.tags.get(KIND) == self._kinds[0]]
         if own:
-            self._parent = own[0].info.run_id
+            self._parent = max(own, key=lambda run: below[run.info.run_id]).info.run_id
             client.update_run(self._parent, status="RUNNING")
             self._write_tags(self._parent, given)
         else:
             self._parent = self._create(given, began)
-        for run in found:
-            if TRIAL in run.data.tags:
-                self._runs[run.data.tags[TRIAL]] = self._as_left(run)
+        trials = [run for run in found if TRIAL in run.data.tags]
+        for run in sorted(trials, key=lambda run: len(run.data.metrics)):  # of two the fuller one stays
+            self._runs[run.data.tags[TRIAL]] = self._as_left(run)
+        self._doubt |= doubtful or len(own) > 1 or len(trials) > len(self._runs)
         self._write_files(self._parent, files)
 
     def knows(self, trial_id: str, state: str) -> bool:
@@ -97,6 +102,9 @@ class Scribe:
         self, trial_id: str, params: Mapping[str, object], tags: Mapping[str, str], details: Details, doubtful: bool
     ) -> None:
         """doubtful: the store may have made it, and did not say so."""
+        from mlflow.entities import Param
+
+        self._doubt |= doubtful
         run = self._runs.get(trial_id)
         if run is None and doubtful:
             run = self._made(trial_id)
@@ -110,7 +118,19 @@ class Scribe:
             run = _Run(self._create({**given, **fixed}, details.began))
         self._runs[trial_id] = run
         run.open = True
-        self._describe(run, params, details)
+        written = [Param(name(key), _clipped(str(value), PARAM_LENGTH)) for key, value in params.items()]
+        for first in range(0, 0 if run.pointed else len(written), PARAMS_A_BATCH):
+            self._client().log_batch(run.run_id, params=written[first : first + PARAMS_A_BATCH])
+        run.pointed = True
+
+    def describe(self, trial_id: str, files: Callable[[], Files]) -> None:
+        """Its files, where they are not there: a store may take runs and no files."""
+        run = self._runs[trial_id]
+        if not run.described:
+            told = files()
+            self._write_files(run.run_id, told)
+            self._write_tags(run.run_id, {FILES: " ".join(told) or "none"})
+            run.described = True
 
     def tag(self, trial_id: str | None, tags: Mapping[str, str]) -> None:
         """trial_id: None of the launch's own run, as in `measure`."""
@@ -152,6 +172,11 @@ class Scribe:
                 self._end(run, "interrupted", "interrupted", {}, at)
         self._end(_Run(self._parent), state, reason, best, at)
         self._write_files(self._parent, files)
+        if self._doubt:
+            ours = {self._parent, *(run.run_id for run in self._runs.values())}
+            for found in self._search(f"tags.{LAUNCH} = '{self._launch_id}'"):
+                if found.info.run_id not in ours:
+                    self._client().delete_run(found.info.run_id)
 
     # -- one run ---------------------------------------------------------------------------------------------------
 
@@ -166,23 +191,12 @@ class Scribe:
         # told its state, and killed before its end was written: it has to be ended again
         state = "" if run.info.status == "RUNNING" else run.data.tags.get(STATE, "")
         best = {key: value for key, value in run.data.metrics.items() if key.startswith("best/")}
-        return _Run(run.info.run_id, steps, False, state, bool(run.data.params), best)
+        return _Run(run.info.run_id, steps, False, state, bool(run.data.params), FILES in run.data.tags, best)
 
     def _made(self, trial_id: str) -> _Run | None:
         """The run that the store made and did not say so."""
         found = self._search(f"tags.{TRIAL} = '{trial_id}' and tags.{LAUNCH} = '{self._launch_id}'")
         return _Run(found[0].info.run_id) if found else None
-
-    def _describe(self, run: _Run, params: Mapping[str, object], details: Details) -> None:
-        from mlflow.entities import Param
-
-        if run.described:  # a driver may have been killed in between
-            return
-        self._write_files(run.run_id, {} if details.files is None else details.files())
-        written = [Param(name(key), _clipped(str(value), PARAM_LENGTH)) for key, value in params.items()]
-        for first in range(0, len(written), PARAMS_A_BATCH):
-            self._client().log_batch(run.run_id, params=written[first : first + PARAMS_A_BATCH])
-        run.described = True
 
     def _end(self, run: _Run, state: str, reason: str, best: Mapping[str, float], at: float) -> None:
         """at: unix seconds. Told twice, a metric of one time is one metric."""

@@ -36,7 +36,7 @@ class Tracker:
         """The parent run: found by its launch id on resume, else made."""
         told, files = dict(tags), dict(artifacts)
         self._writer.start()
-        self._writer.do(lambda: self._scribe.open(told, files, began))
+        self._writer.do(lambda: self._scribe.open(told, files, began, self._writer.doubtful))
 
     def start_trial(
         self, trial_id: str, params: Mapping[str, object], tags: Mapping[str, str], details: Details = PLAIN
@@ -44,6 +44,7 @@ class Tracker:
         """A run below the parent, or below another: found by its trial id on resume, else made."""
         point, told = dict(params), dict(tags)
         self._writer.do(lambda: self._scribe.start(trial_id, point, told, details, self._writer.doubtful))
+        self._describe(trial_id, details)
 
     def settle_trial(
         self,
@@ -62,6 +63,7 @@ class Tracker:
                 self._scribe.start(trial_id, point, told, details, self._writer.doubtful)
 
         self._writer.do(settle)
+        self._describe(trial_id, details)
 
     def report(self, trial_id: str, epoch: int, metrics: Mapping[str, float], at: float) -> None:
         """One epoch's metrics at unix time `at`; a step that the run has already is not written twice."""
@@ -96,6 +98,11 @@ class Tracker:
         reached, files, ended = dict(best), dict(artifacts), time.time() if at is None else at
         self._writer.do(lambda: self._scribe.close(state, reason, reached, files, ended))
         return self._writer.close(timeout_s)
+
+    def _describe(self, trial_id: str, details: Details) -> None:
+        files = details.files
+        if files is not None:
+            self._writer.do(lambda: self._scribe.describe(trial_id, files))
 
     def _tell(self, text: str) -> None:
         log.warning("MLflow at %s: %s; the sweep goes on", secrets.safe(self._uri), text)

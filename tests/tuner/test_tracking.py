@@ -21,7 +21,7 @@ from tuner.journal import Journal
 from tuner.plan import make_plan
 from tuner.replay import replay
 from tuner.sweep import Sweep, load_sweep
-from tuner.tracking import Tracker, TrackingSummary, name
+from tuner.tracking import Details, Tracker, TrackingSummary, name
 
 
 @pytest.fixture(scope="module")
@@ -166,6 +166,47 @@ def test_a_run_that_the_store_made_without_an_answer_is_found_again(uri: str, mo
     assert tracker.close("finished", {}, {}, 60).failed == 0
     _, _, children = runs(uri, "unanswered")
     assert [run.data.params for run in children] == [{"a": "1"}]
+
+
+def test_a_run_that_a_slow_server_made_after_all_is_taken_out(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow.tracking import MlflowClient
+
+    make, late = MlflowClient.create_run, []
+
+    def answer_late(client: Any, experiment: str, tags: dict[str, str], **more: Any) -> Any:
+        if not late:
+            late.append(tags)
+            raise TimeoutError("no answer")
+        if len(late) == 1 and late[0]["kind"] == tags["kind"]:
+            late.append(make(client, experiment, tags=late[0], **more))  # the first request is done while we ask again
+        return make(client, experiment, tags=tags, **more)
+
+    for asked in ("parent", "trial"):
+        monkeypatch.setattr(MlflowClient, "create_run", answer_late if asked == "parent" else make)
+        tracker = launch(uri, f"late-{asked}")
+        if asked == "trial":
+            while tracker._writer.waiting:
+                time.sleep(0.01)
+            late.clear()
+            monkeypatch.setattr(MlflowClient, "create_run", answer_late)
+        tracker.start_trial("0000", {"a": 1}, {})
+        tracker.report("0000", 1, {"m": 0.1}, time.time())
+        assert tracker.close("finished", {}, {}, 60).failed == 0 and len(late) == 2
+        _, parents, children = runs(uri, f"late-{asked}")
+        assert len(parents) == len(children) == 1 and children[0].data.metrics["m"] == 0.1
+
+
+def test_a_store_that_takes_no_files_takes_the_rest(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused() -> dict[str, str]:
+        raise PermissionError("/srv/artifacts")
+
+    monkeypatch.setattr("tuner.writer.SECONDS_BETWEEN", 0.01)
+    tracker = launch(uri, "no-files")
+    tracker.start_trial("0000", {"a": 1}, {}, Details(files=refused))
+    tracker.end_trial("0000", "finished", "", {"m": 0.1})
+    assert tracker.close("finished", {}, {}, 60).failed == 1
+    [child] = runs(uri, "no-files")[2]
+    assert child.data.params == {"a": "1"} and child.info.status == "FINISHED" and "files" not in child.data.tags
 
 
 def test_names_and_addresses(tmp_path: Path) -> None:
