@@ -12,10 +12,12 @@ import time
 from collections.abc import Mapping
 
 from tuner import secrets
-from tuner.scribe import NAME, PARENT, Details, Files, Report, Scribe, name
+from tuner.scribe import LAUNCH, NAME, PARENT, REASON, STATE, TRIAL, Details, Files, Report, Scribe, name
 from tuner.writer import TrackingSummary, Writer
 
-__all__ = ("NAME", "PARENT", "Details", "Tracker", "TrackingSummary", "name")
+__all__ = (
+    "LAUNCH", "NAME", "PARENT", "REASON", "STATE", "TRIAL", "Details", "Tracker", "TrackingSummary", "name",
+)  # fmt: skip
 
 log = logging.getLogger("tuner.tracking")
 
