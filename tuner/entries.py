@@ -192,7 +192,7 @@ def _of_fold(told: Metrics, fold: int) -> Metrics:
 
 
 def _best(metrics: Metrics, epoch: int, improved: bool) -> Metrics:
-    return {f"best/{key}": value for key, value in {"epoch": float(epoch), **judged(metrics)}.items() if improved}
+    return {f"best/{key}": value for key, value in {**judged(metrics), "epoch": float(epoch)}.items() if improved}
 
 
 def _improved(trial: Trial, epoch: int, metric: str, mode: str) -> bool:

@@ -89,7 +89,9 @@ class Results:
         best = self._best_of(trial)
         if best is None:
             return {}
-        return {"epoch": float(best[0]), **judged(trial.reports[best[0]])}
+        # what is written first is what MLflow's compare page opens with
+        told = {self.sweep.objective.metric: best[1], **judged(trial.reports[best[0]])}
+        return {**told, "epoch": float(best[0])}
 
     def place(self, number: int) -> int | None:
         """The rank of a trial, 1 the best; None where it has no value."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import ray
 from ray import tune
-from ray.tune import FailureConfig, RunConfig, TuneConfig
+from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig
 from ray.tune.experiment import Trial as RayTrial
 
 from trainables.errors import first_line
@@ -46,10 +46,13 @@ class Outcome:
     written: TrackingSummary
 
 
-def launch(plan: Plan, journal: Journal, board: Board, trainable: Any = RetrievalTrainable) -> Outcome:
+def launch(
+    plan: Plan, journal: Journal, board: Board, trainable: Any = RetrievalTrainable, level: int = logging.ERROR
+) -> Outcome:
     """Runs what the journal has not ended yet; the journal is open and carries the header of the sweep.
 
     trainable: what Ray runs of a trial; one that replays curves takes its place where the driver is measured.
+    level: from which Ray logs.
     """
     sweep = plan.sweep
     requests.take(sweep.folder)  # those that an earlier driver did not live to see
@@ -72,9 +75,10 @@ def launch(plan: Plan, journal: Journal, board: Board, trainable: Any = Retrieva
     state, reason = "failed", "the driver has a bug"
     try:
         # again once Ray is there: it listens to SIGTERM itself, and aborts
-        with interruption.listening(), cluster.local_ray(), interruption.listening():
+        with interruption.listening(), cluster.local_ray(level=level), interruption.listening():
             interruption.act()
             if not journal.complete:
+                _quieten(level)
                 _fit(desk, control, trainable)
         state, reason = control.state or "interrupted", control.reason
         if journal.complete and state != "failed":
@@ -130,11 +134,19 @@ def _fit(desk: Desk, control: Control, trainable: Any) -> None:
             verbose=0,
             callbacks=[recorder],
             failure_config=FailureConfig(max_failures=0),  # there is one way back, from the journal
+            # a report asks for its own; at the end there may be no training to save, only why there is none
+            checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
         ),
     )
-    for noisy in ("ray.tune.execution.tune_controller", "ray.tune.tune"):  # a traceback for each lost worker
-        logging.getLogger(noisy).setLevel(logging.CRITICAL)
     tuner.fit()
+
+
+def _quieten(level: int) -> None:
+    """Ray Tune writes a traceback for each lost worker, as an error: a log is the place for it. It misses the files of
+    loggers that are turned off, for each trial: nowhere is."""
+    logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
+    for noisy in ("ray.tune.execution.tune_controller", "ray.tune.tune"):
+        logging.getLogger(noisy).setLevel(logging.NOTSET if level < logging.ERROR else logging.CRITICAL)
 
 
 def _folder(trial: RayTrial) -> str:

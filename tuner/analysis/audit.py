@@ -73,7 +73,7 @@ def chosen(results: Results, count: int) -> list[Trial]:
     return [trial for trial in results.ranked if trial.number in wanted]
 
 
-def run(results: Results, experiment: Callable[[Trial], "Experiment"], count: int, progress: Progress) -> None:
+def run(results: Results, count: int, progress: Progress = lambda what, done, total: None) -> None:
     """Runs what the audit's journal has not ended yet. UserError where no trial of the sweep was stopped."""
     trials = chosen(results, count)
     if not trials:
@@ -85,9 +85,25 @@ def run(results: Results, experiment: Callable[[Trial], "Experiment"], count: in
             if trial.number not in journal.trials:
                 journal.write("point", trial=trial.number, point=trial.point)
             if not journal.trials[trial.number].ended:
-                _run_one(journal, trial, experiment(trial), progress)
+                _run_one(journal, trial, _experiment(results, trial), progress)
     finally:
         journal.close()
+
+
+def standing(results: Results) -> list[tuple[str, int, int]]:
+    """What a `Progress` would be told now of the trial that is being run, here or on another machine."""
+    found = []
+    for trial in Journal.read(results.sweep.folder / FOLDER).trials.values():
+        if trial.reports and not trial.ended:
+            found.append((f"trial {trial.id}", max(trial.reports), _experiment(results, trial).experience.max_iter))
+    return found
+
+
+def _experiment(results: Results, trial: Trial) -> "Experiment":
+    from trainables.composition import compose
+    from tuner import space
+
+    return compose([*results.sweep.fixed(), *space.overrides(trial.point)])
 
 
 def read(results: Results, noise: Noise) -> Audit | None:

@@ -1,5 +1,6 @@
 """The metrics of every query on the test split: measured once a training, kept for whoever wants to judge anew."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,11 @@ from trainables.commands import values_on_test
 from trainables.console import Bars
 from trainables.steps import Diverged
 from trainables.trainable import CHECKPOINT
+from tuner import cluster, nodes
 from tuner.confirmation.ledger import Repeat
 from tuner.confirmation.office import Office
+
+Measured = dict[str, dict[str, NDArray[np.float64]]]  # test split -> metric -> by query (N,)
 
 
 def measure(office: Office, bars: Bars) -> None:
@@ -27,7 +31,7 @@ def _measure(office: Office, repeat: Repeat, bars: Bars) -> None:
     folder, trained = office.ledger.folder, repeat.trained
     assert trained is not None, "it has been trained to its end"
     try:
-        values = values_on_test(trained / CHECKPOINT, bars)
+        values = _on_test(office, repeat, trained / CHECKPOINT, bars)
     except Diverged as error:  # nothing was embedded on the way
         office.ended(repeat, "infeasible", f"diverged: {error}")
         return
@@ -38,9 +42,23 @@ def _measure(office: Office, repeat: Repeat, bars: Bars) -> None:
     office.tested(repeat, {name: float(np.nanmean(by_query)) for name, by_query in flat.items()}, str(file))
 
 
-def read_values(file: Path) -> dict[str, dict[str, NDArray[np.float64]]]:
-    """Test split -> metric -> by query (N,), of one training."""
-    found: dict[str, dict[str, NDArray[np.float64]]] = {}
+def _on_test(office: Office, repeat: Repeat, checkpoint: Path, bars: Bars) -> Measured:
+    """Where the data are: the head of a cluster may have neither them nor a GPU."""
+    if not cluster.is_joined():
+        return values_on_test(checkpoint, bars)
+    bars.line(f"{repeat.arm.name}, seed {repeat.seed}: the test split")
+    values: Measured = nodes.on_some(_on_a_node, checkpoint, resources=office.sweep.resources, seconds=None)
+    return values
+
+
+def _on_a_node(checkpoint: Path) -> Measured:
+    with Bars(sys.stderr) as bars:
+        return values_on_test(checkpoint, bars)
+
+
+def read_values(file: Path) -> Measured:
+    """Of one training."""
+    found: Measured = {}
     with np.load(file, allow_pickle=False) as arrays:
         for key in arrays.files:
             split, _, name = key.partition("/")
