@@ -8,6 +8,7 @@ of pytorch-metric-learning goes by its name with or without the library's: `loss
 """
 
 import re
+import threading
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -36,6 +37,7 @@ MEMBERS: dict[str, tuple[str, type[BaseModel]]] = {
 
 # Hydra's grammar has no slash in a key
 _LIBRARY = re.compile(r"^(\+{0,2}loss\.)pml/")
+_TURN = threading.Lock()  # Hydra keeps its state in one place of the process
 
 
 def compose(overrides: Sequence[str] = ()) -> Experiment:
@@ -79,10 +81,11 @@ def selected(group: str, overrides: Sequence[str]) -> str:
 
 def tree(overrides: Sequence[str]) -> dict[str, Any]:
     """The composed configuration as plain values, interpolations resolved, not yet typed."""
-    chosen, values = _sort_overrides(overrides)
-    config = _base(tuple(chosen))
-    for override in values:
-        _apply(config, override)
+    with _TURN:
+        chosen, values = _sort_overrides(overrides)
+        config = _base(tuple(chosen))
+        for override in values:
+            _apply(config, override)
     try:
         container = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:

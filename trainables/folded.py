@@ -105,15 +105,18 @@ def _put_aside(training: Training) -> None:
 def merged(reports: Sequence[Report], objective: str) -> Report:
     """One report of all folds: every metric's mean over the folds that have it; seconds are summed.
 
-    folds/0/map_at_r, folds/1/map_at_r, ...: the objective of each; folds/spread: their sample standard deviation.
+    folds/0/map_at_r, folds/0/train/SupAP, ...: what each fold has of validation (without "val/") and training;
+    folds/spread: the sample standard deviation of the objective over the folds.
     """
     metrics: dict[str, float] = {}
     for name in dict.fromkeys(name for report in reports for name in report.metrics):
         values = [report.metrics[name] for report in reports if name in report.metrics]
         seconds = name.startswith("time/") and name.endswith("_s")
         metrics[name] = math.fsum(values) if seconds else fmean(values)
-    own = [report.metrics[f"val/{objective}"] for report in reports if f"val/{objective}" in report.metrics]
-    if own:
-        metrics |= {f"folds/{fold}/{objective}": value for fold, value in enumerate(own)}
-        metrics["folds/spread"] = stdev(own)
+    for fold, report in enumerate(reports):
+        own = {name: value for name, value in report.metrics.items() if name.startswith(("val/", "train/"))}
+        metrics |= {f"folds/{fold}/{name.removeprefix('val/')}": value for name, value in own.items()}
+    judged = [report.metrics[f"val/{objective}"] for report in reports if f"val/{objective}" in report.metrics]
+    if judged:
+        metrics["folds/spread"] = stdev(judged)
     return Report(reports[0].epoch, metrics)

@@ -16,7 +16,7 @@ from typing import Any
 from ray import tune
 from ray.tune.result import DONE, SHOULD_CHECKPOINT
 
-from trainables import device_memory
+from trainables import device_memory, usage
 from trainables.checkpoint import CHECKPOINT
 from trainables.data import seal_test_splits
 from trainables.errors import MISPLACED, DataMissing, ProcessLost, first_line, out_of_memory
@@ -75,6 +75,7 @@ class RetrievalTrainable(tune.Trainable):
             "state": "running",
             "reason": "",
             "reported": sorted(metrics),
+            "gpu": training.card if isinstance(training, TrainingGroup) else usage.card(),
             DONE: training.done,
             SHOULD_CHECKPOINT: True,
         }
@@ -83,7 +84,9 @@ class RetrievalTrainable(tune.Trainable):
         """DataMissing where it cannot be trained since this node has no data."""
         try:
             training = self._started()
-            return training, training.epoch()
+            if isinstance(training, TrainingGroup):  # its workers measure themselves
+                return training, training.epoch()
+            return training, usage.measured(training.epoch)
         except (Diverged, DataMissing, ProcessLost):
             raise
         except Exception:

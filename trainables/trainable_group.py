@@ -16,6 +16,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from trainables import usage
 from trainables.building import unreadable
 from trainables.checkpoint import CHECKPOINT
 from trainables.data import seal_test_splits
@@ -73,7 +74,7 @@ class Worker:
     def epoch(self) -> Report:
         assert self._training is not None
         try:
-            return self._training.epoch()
+            return usage.measured(self._training.epoch)
         except Exception:
             raise_if_unreadable(self._training.experiment)
             raise
@@ -84,6 +85,9 @@ class Worker:
         with _as_folder({}) as folder:
             self._training.save(folder / CHECKPOINT)
             return _files(folder)
+
+    def card(self) -> str:
+        return usage.card()
 
     def visible_gpus(self) -> str:
         return os.environ.get("CUDA_VISIBLE_DEVICES", "")
@@ -220,6 +224,7 @@ class TrainingGroup:
         self._workers = workers
         state = None if start is None else ray.put(_files(start.parent))
         self.finished_epochs: int = workers.all("build", experiment.model_dump_json(), state, scheduled)[0]
+        self.card: str = workers.leader("card")  # the trial's own actor holds none
 
     @property
     def done(self) -> bool:

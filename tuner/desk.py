@@ -1,21 +1,22 @@
 """Where the events of a launch come together: the journal first, then MLflow and the board."""
 
-import math
 import os
-import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from trainables.patience import patiently
 from tuner import lineage, retention
 from tuner.board import Board
+from tuner.entries import NOTE, Entries
 from tuner.journal import Journal, Trial
 from tuner.plan import Plan
 from tuner.results import Results
 from tuner.scheduling import Exchange
 from tuner.scheduling.exploration import explored
-from tuner.space import is_number
 from tuner.tracking import Tracker, TrackingSummary
+
+NOWHERE: Mapping[str, str] = {}
 
 
 class Desk:
@@ -23,7 +24,7 @@ class Desk:
 
     def __init__(self, plan: Plan, journal: Journal, tracker: Tracker, board: Board) -> None:
         self.plan, self.journal, self.tracker, self.board = plan, journal, tracker, board
-        self.results = Results(plan.sweep, ())
+        self.entries = Entries(plan, journal)
 
     def __getstate__(self) -> dict[str, Any]:
         """Ray pickles its callbacks for a restore of its own; a sweep is resumed from its journal instead."""
@@ -31,8 +32,8 @@ class Desk:
 
     def open(self) -> None:
         """The launch's run in MLflow."""
-        sweep = self.plan.sweep
-        self.tracker.open({"sweep": sweep.name, "goal": sweep.goal}, {"sweep.json": sweep.model_dump_json(indent=2)})
+        began = self.journal.launches[0].began
+        self.tracker.open(self.entries.launch_tags(), self.entries.launch_files(), began)
 
     def close(self, results: Results, state: str, reason: str, seconds: float) -> TrackingSummary:
         """Its end there, with the best trial's metrics and the table; waits so long for what is not yet written."""
@@ -40,31 +41,43 @@ class Desk:
         table = {"results.csv": results.table.to_csv(index=False)}
         if results.best is not None and self.plan.sweep.scheduler.name == "pbt":
             table["schedule.json"] = lineage.schedule(self.journal.trials, results.best, self.plan.sweep.objective)
-        return self.tracker.close(state, best, table, seconds, reason)
+        self.tracker.tag({NOTE: self.entries.note(results)})
+        return self.tracker.close(state, best, table, seconds, reason, self.journal.last)
 
     def change(self, plan: Plan) -> None:
         """The sweep has more trials, or another number of them at a time."""
-        self.plan = plan
+        self.plan = self.entries.plan = plan
         self.board.planned(plan.trials)
 
     def caught_up(self) -> None:
         """Tells MLflow what a driver that was killed had in its journal and not yet there."""
         for trial in self.journal.trials.values():
-            if trial.ended:
-                best = self.results.best_metrics(trial)
-                self.tracker.settle_trial(trial.id, trial.point, self._tags(trial), trial.state, trial.reason, best)
-                self._tell_reports(trial)
+            if not trial.ended:
+                continue
+            for entry in self.entries.of(trial):
+                self.tracker.settle_trial(entry.key, entry.params, entry.tags, trial.state, entry.details)
+            self._tell_reports(trial)
+            self._tell_end(trial)
 
-    def started(self, trial: Trial) -> None:
+    def started(self, trial: Trial, experiment: str | None = None) -> None:
+        """experiment: what its point became, as JSON, where that is known."""
         self._write_schedule(trial)
-        self.tracker.start_trial(trial.id, trial.point, self._tags(trial))
+        for entry in self.entries.of(trial, live=True, experiment=experiment):
+            self.tracker.start_trial(entry.key, entry.params, entry.tags, entry.details)
         self._tell_reports(trial)
 
-    def reported(self, number: int, epoch: int, metrics: dict[str, float], stop: str = "", host: str = "") -> None:
-        """stop: why the scheduler ends the trial with this report; "" where it goes on. host: where it was trained."""
-        more = {key: value for key, value in (("stop", stop), ("host", host)) if value}
+    def reported(
+        self, number: int, epoch: int, metrics: dict[str, float], stop: str = "", place: Mapping[str, str] = NOWHERE
+    ) -> None:
+        """stop: why the scheduler ends the trial with this report; "" where it goes on. place: "host" and "gpu"."""
+        more = {key: value for key, value in {"stop": stop, **place}.items() if value}
+        trial = self.journal.trials[number]
+        before = trial.place
         self.journal.write("report", trial=number, epoch=epoch, metrics=metrics, **more)
-        self._tell(self.journal.trials[number], epoch)
+        if trial.place != before:
+            for key in self.entries.keys(trial):
+                self.tracker.tag(trial.place, key)
+        self._tell(trial, epoch)
 
     def checkpointed(self, number: int, epoch: int, path: str) -> None:
         inside = os.path.relpath(path, self.journal.folder)  # the folder may move
@@ -111,30 +124,26 @@ class Desk:
         """Beside the journal; waits like it where the storage takes no writes."""
         patiently(lambda: file.write_text(text), self.journal.told)
 
-    def _tags(self, trial: Trial) -> dict[str, str]:
-        return {"host": platform.node(), "command": self.results.command(trial)}
-
     def _tell_reports(self, trial: Trial) -> None:
         """Each again: the tracker leaves out what the run has."""
         for epoch in sorted(trial.reports):
             self._tell(trial, epoch)
 
     def _tell(self, trial: Trial, epoch: int) -> None:
-        metrics, objective = trial.reports[epoch], self.plan.sweep.objective.metric
-        more = _logarithms(self.plan, trial) if epoch == min(trial.reports) else {}
-        # the metric that is written first is the one that MLflow's compare page opens with
-        first = {objective: metrics[objective]} if objective in metrics else {}
-        if self.plan.sweep.scheduler.name == "pbt":
-            more |= _settings(trial, epoch)
-        self.tracker.report(trial.id, epoch, {**first, **metrics, **more}, trial.reported_at[epoch])
+        for key, metrics in self.entries.metrics(trial, epoch).items():
+            self.tracker.report(key, epoch, metrics, trial.reported_at[epoch])
 
     def ended(self, number: int, state: str, reason: str) -> None:
         trial = self.journal.trials[number]
         if trial.ended:
             return
         self._end(trial, state, reason)
-        self.tracker.end_trial(trial.id, state, reason, self.results.best_metrics(trial))
+        self._tell_end(trial)
         self.board.ended(trial)
+
+    def _tell_end(self, trial: Trial) -> None:
+        for entry in reversed(self.entries.of(trial)):
+            self.tracker.end_trial(entry.key, trial.state, trial.reason, entry.best, trial.ended_at)
 
     def _end(self, trial: Trial, state: str, reason: str) -> None:
         self.journal.write("end", trial=trial.number, state=state, reason=reason)
@@ -151,17 +160,3 @@ class Desk:
         if self.plan.sweep.scheduler.name == "pbt":
             text = lineage.schedule(self.journal.trials, trial, self.plan.sweep.objective)
             self.write(lineage.schedule_file(self.journal.folder, trial.number), text)
-
-
-def _settings(trial: Trial, epoch: int) -> dict[str, float]:
-    """The numbers that the epoch was trained with: they change, and MLflow's parameters cannot."""
-    return {f"pbt/{key}": float(value) for key, value in trial.point_at(epoch).items() if is_number(value)}
-
-
-def _logarithms(plan: Plan, trial: Trial) -> dict[str, float]:
-    """log10 of what is searched on a log scale: MLflow's axes are linear."""
-    return {
-        f"log10/{key}": math.log10(trial.point[key])  # type: ignore[arg-type]
-        for key, distribution in plan.sweep.distributions.items()
-        if getattr(distribution, "log", False) and key in trial.point
-    }

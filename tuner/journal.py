@@ -4,12 +4,12 @@ It is the only truth a sweep is resumed from: the points already drawn, every re
 killed loses nothing but the epochs after a trial's last checkpoint.
 
     {"event": "sweep", "at": 1800000000.0, ...}                the header: the sweep, its trials and epochs, versions
-    {"event": "launch", "host": "", "pid": 7}                  a driver began
+    {"event": "launch", "host": "", "pid": 7, "about": {}}     a driver began; its code, versions, machine
     {"event": "warm", "trials": [{"trial": -1, ...}, ...]}     finished trials of earlier sweeps, reports and all
     {"event": "point", "trial": 7, "point": {...}, "note": {}} drawn by the sampler; what it wants to read again
     {"event": "start", "trial": 7}                             a worker has it
     {"event": "report", "trial": 7, "epoch": 3, "metrics": {}} one epoch; "stop": why its scheduler ends it there;
-                                                               "host": where it was trained
+                                                               "host", "gpu": where it was trained
     {"event": "checkpoint", "trial": 7, "epoch": 3, "path": "launch-1/trial-0007-00007/checkpoint_000002"}
     {"event": "pause", "trial": 7}                             its scheduler let it wait
     {"event": "loss", "trial": 7, "reason": ""}                its worker or node is gone: on from its checkpoint
@@ -54,6 +54,7 @@ class Launch:
     last: float
     state: str = ""
     reason: str = ""
+    about: dict[str, str] = field(default_factory=dict)  # provenance.py
 
 
 class Change(NamedTuple):
@@ -80,6 +81,10 @@ class Trial:
     stop: str = ""  # why its latest report is to be its last
     since: float | None = None  # unix seconds of that event, while a worker has it
     losses: int = 0  # of its worker or node, since its newest checkpoint
+    drawn_at: float = 0.0  # unix seconds, as `ended_at`
+    ended_at: float = 0.0
+    launch: int = -1  # which of the launches had it last
+    place: dict[str, str] = field(default_factory=dict)  # "host", and "gpu" where there was one
     crowded: bool = False  # it goes on at half the concurrency: its GPU had no memory left
     schedule: list[Change] = field(default_factory=list)  # by epoch; empty where its point is its only one
 
@@ -196,7 +201,8 @@ class Journal:
         event, self.last = record["event"], float(record["at"])
         if event == "launch":
             self.rest()
-            self.launches.append(Launch(str(record["host"]), int(record["pid"]), self.last, self.last))
+            about = dict(record.get("about", {}))
+            self.launches.append(Launch(str(record["host"]), int(record["pid"]), self.last, self.last, about=about))
         if self.launches and not self.launches[-1].state and event not in ("extend", "retry"):  # may come between two
             self.launches[-1].last = self.last
         if "trial" in record:
@@ -227,17 +233,19 @@ class Journal:
 
     def _follow_trial(self, number: int, event: str, record: Mapping[str, Any]) -> None:
         if event == "point":
-            self.trials[number] = Trial(number, dict(record["point"]), note=dict(record.get("note", {})))
+            note = dict(record.get("note", {}))
+            self.trials[number] = Trial(number, dict(record["point"]), note=note, drawn_at=self.last)
             return
-        trial, at = self.trials[number], float(record["at"])
+        trial, at = self.trials[number], self.last
         if event == "start":
-            trial.state, trial.since = "running", at
+            trial.state, trial.since, trial.launch = "running", at, len(self.launches) - 1
         elif event == "report":
             trial.state = "running"
             trial.reports[int(record["epoch"])] = dict(record["metrics"])
             # an epoch that is trained again after a kill keeps its place among the reports: rules replay them in order
             trial.reported_at.setdefault(int(record["epoch"]), at)
             trial.stop = str(record.get("stop", ""))
+            trial.place = {key: str(record[key]) for key in ("host", "gpu") if key in record}
             trial.occupied(at)
         elif event == "checkpoint":
             trial.checkpoints[int(record["epoch"])] = _inside(self.folder, str(record["path"]))
@@ -246,7 +254,7 @@ class Journal:
         elif event == "exploit":
             trial.schedule.append(Change(int(record["epoch"]), dict(record["point"]), int(record["donor"])))
         elif event == "end":
-            trial.state, trial.reason = str(record["state"]), str(record["reason"])
+            trial.state, trial.reason, trial.ended_at = str(record["state"]), str(record["reason"]), at
             trial.occupied(at)
             trial.occupied(None)
         elif event in ("pause", "retry", "loss", "crowded"):

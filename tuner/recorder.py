@@ -45,7 +45,8 @@ class Recorder(Callback):
             number = trial.config[NUMBER]
             metrics = {key: float(result[key]) for key in result["reported"]}
             stop = self._rule.reasons.get(number, "")
-            self._desk.reported(number, int(result["epoch"]), metrics, stop, result.get(HOSTNAME, ""))
+            place = {"host": result.get(HOSTNAME, ""), "gpu": result.get("gpu", "")}
+            self._desk.reported(number, int(result["epoch"]), metrics, stop, place)
             self.tell_decided()
         self._desk.board.refresh()
 

@@ -1,6 +1,7 @@
 """`roadmap-tune track`: what a sweep's journal has and its MLflow has not, written there afterwards."""
 
 import argparse
+import json
 import sys
 
 from trainables.errors import UserError
@@ -9,7 +10,9 @@ from tuner.desk import Desk
 from tuner.journal import Journal
 from tuner.plan import Plan, make_plan
 from tuner.results import Results
+from tuner.session import RESUMABLE
 from tuner.standing import existing, located
+from tuner.sweep import Sweep
 from tuner.tracking import Tracker, TrackingSummary
 
 SECONDS = 600.0
@@ -21,7 +24,10 @@ def track(arguments: argparse.Namespace) -> int:
     standing = existing(sweep)
     if standing.running:
         raise UserError(f"sweep {sweep.name!r} is {standing.words()}: its driver writes what waits")
-    written = replay(make_plan(sweep, here=False), standing.journal)
+    # the file may have changed since, or --set say something else: what was trained is what is told
+    ran = Sweep.model_validate_json(json.dumps(standing.journal.header["sweep"]))
+    ran = ran.model_copy(update={key: getattr(sweep, key) for key in RESUMABLE})
+    written = replay(make_plan(ran, here=False), standing.journal)
     if written.failed:
         print(f"warning: {written.failed} writes did not reach MLflow: {written.first_error}", file=sys.stderr)
         return 1

@@ -2,6 +2,7 @@
 
 import math
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SPREAD = "folds/spread"  # what a trial of folds reports
+
+
+def judged(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Those of validation that say how well, not how much there was."""
+    return {key: value for key, value in metrics.items() if key.startswith("val/") and not key.startswith("val/num_")}
 
 
 @dataclass(frozen=True)
@@ -79,13 +85,13 @@ class Results:
         return f"{self.value(trial):.4f}" + ("" if math.isnan(spread) else f" ± {spread:.4f}")
 
     def best_metrics(self, trial: Trial) -> dict[str, float]:
-        """The validation metrics of the trial's best epoch, and the epoch itself."""
+        """The validation metrics of the trial's best epoch, and the epoch itself; not how many queries there were."""
         best = self._best_of(trial)
         if best is None:
             return {}
-        judged = {key: value for key, value in trial.reports[best[0]].items() if key.startswith("val/")}
         # what is written first is what MLflow's compare page opens with
-        return {self.sweep.objective.metric: best[1], **judged, "epoch": float(best[0])}
+        told = {self.sweep.objective.metric: best[1], **judged(trial.reports[best[0]])}
+        return {**told, "epoch": float(best[0])}
 
     def place(self, number: int) -> int | None:
         """The rank of a trial, 1 the best; None where it has no value."""
@@ -94,8 +100,8 @@ class Results:
                 return place if self._best_of(trial) is not None else None
         return None
 
-    def command(self, trial: Trial, program: str = "roadmap-train") -> str:
-        """The line that repeats the trial alone: one training, or a loop over its folds.
+    def command(self, trial: Trial, program: str = "roadmap-train", fold: int | None = None) -> str:
+        """The line that repeats the trial alone: one training, or a loop over its folds, or one of them.
 
         In a sweep by pbt the trial's schedule, which leads to its best epoch, has its point and those of its donors.
         """
@@ -108,7 +114,10 @@ class Results:
         validation = self.sweep.validation
         if validation.protocol == "holdout":
             return line
-        line = line.replace("experience.split=0", "experience.split=$fold").replace(name, f"{name}-fold$fold")
+        which = "$fold" if fold is None else str(fold)
+        line = line.replace("experience.split=0", f"experience.split={which}").replace(name, f"{name}-fold{which}")
+        if fold is not None:
+            return line
         return f"for fold in {' '.join(map(str, range(validation.folds)))}; do {line}; done"
 
     def write(self, path: Path) -> None:

@@ -16,7 +16,7 @@ from ray.tune.experiment import Trial as RayTrial
 from trainables.errors import first_line
 from trainables.patience import patiently
 from trainables.trainable import RetrievalTrainable
-from tuner import cluster, requests, retention, secrets
+from tuner import cluster, provenance, requests, retention, secrets
 from tuner.board import Board
 from tuner.control import Control
 from tuner.desk import Desk
@@ -63,7 +63,7 @@ def launch(
         interruption.act()
 
     journal.told = told
-    journal.write("launch", host=platform.node(), pid=os.getpid())
+    journal.write("launch", host=platform.node(), pid=os.getpid(), about=provenance.of_launch())
     tracker = Tracker(sweep.tracking, sweep.name, journal.header["launch"])
     desk = Desk(plan, journal, tracker, board)
     desk.open()
@@ -103,6 +103,7 @@ def header(plan: Plan) -> dict[str, Any]:
         "trials": plan.trials,
         "epochs": plan.epochs,
         "sweep": plan.sweep.model_dump(mode="json"),
+        "data": provenance.fingerprints(plan.data),
         "versions": {"ray": ray.__version__, "python": platform.python_version()},
     }
 

@@ -66,7 +66,6 @@ class JournalSearcher(Searcher):
 
     def _told(self, trial: Trial) -> dict[str, Any]:
         plan = self._desk.plan
-        self._desk.started(trial)
         start = lineage.start_of(trial, self._desk.journal.trials) or Start(None, False)
         point = trial.schedule[-1].point if trial.schedule else trial.point
         experiment = refused = None
@@ -74,6 +73,7 @@ class JournalSearcher(Searcher):
             experiment = plan.experiment(point).model_dump_json()
         except UserError as error:
             refused = str(error)  # values that do not fit together: the trial says so in its first result
+        self._desk.started(trial, None if trial.schedule else experiment)
         return {
             NUMBER: trial.number,
             "experiment": experiment,

@@ -1,16 +1,20 @@
 """Addresses of MLflow stores: what is valid, what they mean, how a server on one is started."""
 
+import base64
 import logging
 import os
 import socket
 import sys
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.error import HTTPError
 from urllib.parse import urlparse
+from urllib.request import Request, urlopen
 
 from trainables.errors import UserError, unknown
 from tuner.places import placed
-from tuner.secrets import check_address, safe
+from tuner.secrets import INSTEAD, check_address, safe
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -49,6 +53,28 @@ def check(uri: str) -> None:
             socket.create_connection((parts.hostname or "", port), timeout=5).close()
         except OSError as error:
             raise UserError(f"tracking={safe(uri)}: no server answers ({error})") from None
+        _check_login(uri)
+
+
+def _check_login(uri: str) -> None:
+    """UserError where the server wants to know who asks, and the environment does not say so as it likes to hear it."""
+    asked = Request(f"{uri.rstrip('/')}/api/2.0/mlflow/experiments/get-by-name?experiment_name=Default")
+    user, password = (os.environ.get(f"MLFLOW_TRACKING_{name}") for name in ("USERNAME", "PASSWORD"))
+    token = os.environ.get("MLFLOW_TRACKING_TOKEN")
+    if user and password:
+        pair = base64.b64encode(f"{user}:{password}".encode()).decode()
+        asked.add_header("Authorization", f"Basic {pair}")
+    elif token:
+        asked.add_header("Authorization", f"Bearer {token}")
+    try:
+        urlopen(asked, timeout=5).close()
+    except HTTPError as error:
+        if error.code in (401, 403):
+            raise UserError(
+                f"tracking={safe(uri)}: the server lets nobody in ({error.code}): {INSTEAD['http']}"
+            ) from None
+    except (OSError, HTTPException, ValueError):
+        return  # whatever else it is, the writing thread waits for it
 
 
 def connect(uri: str, experiment: str) -> "tuple[MlflowClient, str]":

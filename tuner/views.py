@@ -18,7 +18,19 @@ from tuner.tracking import PARENT, REASON, STATE, name
 TAG, KEY = "mlflow.sharedViewState.", "sweep"
 CHARTED = 8  # settings with a picture of their own
 TAG_LENGTH = 5000
-COLLAPSED = ("val", "best", "train", "log10", "time", "folds", "system", "Model metrics", "System metrics")
+COLLAPSED = (
+    "val",
+    "best",
+    "train",
+    "log10",
+    "time",
+    "throughput",
+    "model",
+    "folds",
+    "system",
+    "Model metrics",
+    "System metrics",
+)
 SETTINGS, EPOCHS = "settings", "epochs"  # ids of the two sections that are open
 
 

@@ -50,8 +50,12 @@ def test_a_report_is_the_folds_mean() -> None:
         "time/epoch_s": 9.0,
         "time/embed_ms": pytest.approx(0.3),
         "folds/0/map_at_r": 0.1,
+        "folds/0/train/loss": 0.2,
         "folds/1/map_at_r": 0.2,
+        "folds/1/train/loss": 0.4,
         "folds/2/map_at_r": 0.6,
+        "folds/2/train/loss": 1.2,
+        "folds/2/train/rare": 5.0,
         "folds/spread": pytest.approx((0.07) ** 0.5),
     }
     assert report.metrics["val/map_at_r"] == mean((0.1, 0.2, 0.6))

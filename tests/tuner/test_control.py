@@ -27,7 +27,7 @@ class Told:
 
     ended: list[tuple[str, str]] = field(default_factory=list)
 
-    def end_trial(self, trial: str, state: str, reason: str, best: dict[str, float]) -> None:
+    def end_trial(self, trial: str, state: str, reason: str, best: dict[str, float], at: float) -> None:
         self.ended.append((trial, state))
 
 

@@ -56,6 +56,9 @@ def start(file: Path) -> "subprocess.Popen[bytes]":
         )
 
 
+MEASURED = ("time/", "throughput/", "system/")  # of the machine
+
+
 def kill_at_random(process: "subprocess.Popen[bytes]", journal: Path, generator: random.Random) -> bool:
     """Any time of a launch, while its trials run three times of four; False where it ended before that."""
     begun = started(journal)
@@ -87,7 +90,7 @@ def runs(folder: Path) -> dict[str, dict[str, Any]]:
             "status": status,
             "ends": (tags.get("state"), tags.get("stop_reason")),
             "parameters": dict(connection.execute("select key, value from params where run_uuid = ?", (run,))),
-            "metrics": sorted(metric for metric in metrics if not metric[0].startswith("time/")),
+            "metrics": sorted(metric for metric in metrics if not metric[0].startswith(MEASURED)),
         }
     connection.close()
     return found

@@ -95,8 +95,8 @@ def test_each_link_shows_what_it_promises(
             with Image.open(file) as shot:
                 shot.convert("RGB").quantize(256, kmeans=4).save(file, optimize=True)  # a third of the size
 
-    table = shows("trials", "trial 0010", "0.328601", "stopped", "loss.SupAP.tau", "24 matching runs")
-    assert table.index("trial 0010") < table.index("trial 0000"), "best first"
+    table = shows("trials", "0010 tau", "0.328601", "stopped", "loss.SupAP.tau", "24 matching runs")
+    assert table.index("0010 tau") < table.index("0000 presets"), "best first"
     keep("trials")
     shows("charts", "every setting beside the objective", "log10/optimizer.fc.lr", "24 matching runs")
     page.wait(f"{_inked('.parcoords canvas')} > 1000", SECONDS)
@@ -104,7 +104,7 @@ def test_each_link_shows_what_it_promises(
     has(".scatterlayer .points path.point", 4 * 23)  # the objective over each of four settings
     keep("charts")
     compared = shows("compare", "Comparing 10 Runs", "loss.SupAP.tau", "best/val/map_at_r")
-    assert "trial 0010" in compared and "trial 0023" not in compared, "the best ten"
+    assert "0010 tau" in compared and "0023 tau" not in compared, "the best ten"
     page.wait(f"{_inked('.pcp-plot canvas')} > 1000", SECONDS)
     keep("compare")
     assert "0.328601" in shows("launch", "best/val/map_at_r", "Child runs")

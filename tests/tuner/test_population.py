@@ -28,7 +28,7 @@ SET = [word for setting in PBT for word in ("--set", setting)]
 
 def numbers(report: dict[str, float]) -> dict[str, float]:
     """What does not depend on the clock."""
-    return {key: value for key, value in report.items() if not key.startswith("time/") and key != "epoch"}
+    return {key: value for key, value in report.items() if not key.startswith(("time/", "system/")) and key != "epoch"}
 
 
 def decisions(trials: dict[int, Trial]) -> dict[int, tuple[object, ...]]:

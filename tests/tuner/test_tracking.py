@@ -13,11 +13,13 @@ import pytest
 
 from trainables.errors import UserError
 from tuner import store
+from tuner.__main__ import main
+from tuner.interface import links
 from tuner.journal import Journal
 from tuner.plan import make_plan
 from tuner.replay import replay
-from tuner.sweep import Sweep
-from tuner.tracking import Tracker, TrackingSummary, name
+from tuner.sweep import Sweep, load_sweep
+from tuner.tracking import Details, Tracker, TrackingSummary, name
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +97,9 @@ def test_a_trial_that_ended_before_the_driver_was_killed_is_settled(uri: str) ->
     first._writer.close(60)  # killed: the end of 0001 and all of 0002 never came
     second = launch(uri, "settled")
     for trial_id, state in (("0000", "finished"), ("0001", "stopped"), ("0002", "finished")):
-        second.settle_trial(trial_id, {"a": 1}, {}, state, "why", {"m": 0.2})
+        second.settle_trial(trial_id, {"a": 1}, {}, state)
         second.report(trial_id, 1, {"m": 0.2}, 1000.0)
+        second.end_trial(trial_id, state, "why", {"m": 0.2})
     assert second.close("finished", {}, {}, 60).failed == 0
     client, _, children = runs(uri, "settled")
     by_trial = {run.data.tags["trial_id"]: run for run in children}
@@ -147,6 +150,47 @@ def test_a_run_that_the_store_made_without_an_answer_is_found_again(uri: str, mo
     assert [run.data.params for run in children] == [{"a": "1"}]
 
 
+def test_a_run_that_a_slow_server_made_after_all_is_taken_out(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow.tracking import MlflowClient
+
+    make, late = MlflowClient.create_run, []
+
+    def answer_late(client: Any, experiment: str, tags: dict[str, str], **more: Any) -> Any:
+        if not late:
+            late.append(tags)
+            raise TimeoutError("no answer")
+        if len(late) == 1 and late[0]["kind"] == tags["kind"]:
+            late.append(make(client, experiment, tags=late[0], **more))  # the first request is done while we ask again
+        return make(client, experiment, tags=tags, **more)
+
+    for asked in ("parent", "trial"):
+        monkeypatch.setattr(MlflowClient, "create_run", answer_late if asked == "parent" else make)
+        tracker = launch(uri, f"late-{asked}")
+        if asked == "trial":
+            while tracker._writer.waiting:
+                time.sleep(0.01)
+            late.clear()
+            monkeypatch.setattr(MlflowClient, "create_run", answer_late)
+        tracker.start_trial("0000", {"a": 1}, {})
+        tracker.report("0000", 1, {"m": 0.1}, time.time())
+        assert tracker.close("finished", {}, {}, 60).failed == 0 and len(late) == 2
+        _, parents, children = runs(uri, f"late-{asked}")
+        assert len(parents) == len(children) == 1 and children[0].data.metrics["m"] == 0.1
+
+
+def test_a_store_that_takes_no_files_takes_the_rest(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused() -> dict[str, str]:
+        raise PermissionError("/srv/artifacts")
+
+    monkeypatch.setattr("tuner.writer.SECONDS_BETWEEN", 0.01)
+    tracker = launch(uri, "no-files")
+    tracker.start_trial("0000", {"a": 1}, {}, Details(files=refused))
+    tracker.end_trial("0000", "finished", "", {"m": 0.1})
+    assert tracker.close("finished", {}, {}, 60).failed == 1
+    [child] = runs(uri, "no-files")[2]
+    assert child.data.params == {"a": "1"} and child.info.status == "FINISHED" and "files" not in child.data.tags
+
+
 def test_names_and_addresses(tmp_path: Path) -> None:
     assert name("map@r") == "map_r" and name("val/map_at_r") == "val/map_at_r"
     assert store.safe("http://me:secret@host:1/") == "http://***@host:1/"
@@ -160,6 +204,37 @@ def test_names_and_addresses(tmp_path: Path) -> None:
 def test_importing_the_tracker_does_not_import_mlflow() -> None:
     script = "import sys, tuner.tracking, trainables.trainable; assert 'mlflow' not in sys.modules"
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_track_tells_what_was_trained_whatever_the_file_says_by_now(
+    sweep_file: Path, made_store: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran = load_sweep(sweep_file, ["validation={protocol: kfold, folds: 2}"])
+    journal = Journal(ran.folder)
+    journal.folder.mkdir(parents=True)
+    journal.open()
+    journal.write("sweep", launch="folds", trials=2, epochs=4, sweep=ran.model_dump(mode="json"))
+    journal.write("launch", host="here", pid=1)
+    journal.write("point", trial=0, point=make_plan(ran).defaults)
+    metrics = {"val/map_at_r": 0.3, "folds/0/map_at_r": 0.2, "folds/1/map_at_r": 0.4}
+    journal.write("report", trial=0, epoch=1, metrics=metrics)
+    journal.write("end", trial=0, state="stopped", reason="asha: rung 1")
+    journal.write("left", state="interrupted", reason="")
+    journal.close()
+    assert main(["track", str(sweep_file)]) == 0
+    assert "1 trials of small are in MLflow" in capsys.readouterr().out
+    client, [parent], below = runs(ran.tracking, ran.name)
+    by_trial = {run.data.tags["trial_id"]: run for run in below}
+    trial = by_trial["0000"]
+    assert trial.data.tags["mlflow.parentRunId"] == parent.info.run_id and by_trial.keys() > {"0000/fold0"}
+    for fold, value in ((0, 0.2), (1, 0.4)):
+        own = by_trial[f"0000/fold{fold}"]
+        assert own.data.tags["mlflow.parentRunId"] == trial.info.run_id and own.info.status == "KILLED"
+        assert own.data.metrics == {"val/map_at_r": value, "best/val/map_at_r": value, "epoch": 1.0, "best/epoch": 1.0}
+    assert [file.path for file in client.list_artifacts(trial.info.run_id)] == ["experiment.yaml"]
+    assert client.get_experiment_by_name("small").tags["mlflow.experimentKind"] == "custom_model_development"
+    found = links(ran, "http://here:1")["compare"]
+    assert trial.info.run_id in found and not any(by_trial[f"0000/fold{fold}"].info.run_id in found for fold in (0, 1))
 
 
 def test_what_mlflow_missed_is_written_from_the_journal_once(sweep: Sweep, tmp_path: Path) -> None:

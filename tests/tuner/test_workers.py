@@ -106,9 +106,15 @@ def assert_equal_trials(found: dict[int, Trial], expected: dict[int, Trial]) -> 
         assert found[number].point == trial.point
         assert sorted(found[number].reports) == sorted(trial.reports) == [1, 2, 3]
         for epoch, metrics in trial.reports.items():
-            told = {key: value for key, value in found[number].reports[epoch].items() if not key.startswith("time/")}
+            told = {
+                key: value
+                for key, value in found[number].reports[epoch].items()
+                if not key.startswith(("time/", "system/"))
+            }
             assert told == pytest.approx(
-                {key: value for key, value in metrics.items() if not key.startswith("time/")}, abs=1e-5, rel=1e-5
+                {key: value for key, value in metrics.items() if not key.startswith(("time/", "system/"))},
+                abs=1e-5,
+                rel=1e-5,
             )
 
 

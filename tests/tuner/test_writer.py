@@ -59,6 +59,15 @@ def test_what_it_refuses_alone_is_counted_and_passed_over() -> None:
     assert store.has == ["a", "b"] and store.tried == 2 + ATTEMPTS
 
 
+def test_of_items_that_it_refuses_together_one_is_lost() -> None:
+    store, let_go = Store(), threading.Event()
+    store.writer.do(let_go.wait)  # the items wait together
+    for value in ("a", "bad", "b"):
+        store.writer.add(value)
+    let_go.set()
+    assert store.writer.close(10).failed == 1 and store.has == ["a", "b"]
+
+
 def test_what_still_waits_at_the_end_is_counted() -> None:
     store = Store()
     store.there = False

@@ -3,24 +3,33 @@
 import os
 import shlex
 from collections.abc import Callable
+from statistics import fmean, stdev
 from typing import Any
 
+from tuner import naming, provenance
 from tuner.confirmation.arms import overrides
-from tuner.confirmation.ledger import Confirmation, Ledger, Repeat
+from tuner.confirmation.ledger import Arm, Confirmation, Ledger, Repeat
+from tuner.events import events
+from tuner.journal import FILE
 from tuner.sweep import Sweep
-from tuner.tracking import NAME, Tracker, TrackingSummary
+from tuner.tracking import NAME, Details, Tracker, TrackingSummary
 
 
 class Office:
-    """One confirmation's ledger, MLflow runs and console lines."""
+    """One confirmation's ledger, MLflow runs and console lines. A run for each arm, below it one for each seed."""
 
     def __init__(self, sweep: Sweep, ledger: Ledger, say: Callable[[str], None]) -> None:
         self.sweep, self.ledger, self.say = sweep, ledger, say
+        self._labels = naming.labels(sweep.space)
+        header = next(iter(events(ledger.folder / FILE)), {})
+        self._shared = {"sweep": sweep.name, **provenance.of_data(header), **provenance.of_launch()}
         confirmation = self.confirmation
         self._tracker = Tracker(sweep.tracking, sweep.name, confirmation.launch, ("confirm", "confirm-training"))
-        tags = {NAME: f"{sweep.name} confirmed ({confirmation.number})", "sweep": sweep.name, "goal": sweep.goal,
+        tags = {**self._shared, NAME: f"{sweep.name} confirmed ({confirmation.number})", "goal": sweep.goal,
                 "test_split_seen": str(ledger.seen)}  # fmt: skip
         self._tracker.open(tags, {"sweep.json": sweep.model_dump_json(indent=2)})
+        for arm in confirmation.arms:
+            self._open(arm)
         for repeat in confirmation.repeats.values():
             self._catch_up(repeat)
 
@@ -33,7 +42,7 @@ class Office:
         return self.ledger.confirmations[-1]
 
     def started(self, repeat: Repeat) -> None:
-        self._tracker.start_trial(repeat.key, self._params(repeat), self._tags(repeat))
+        self._tracker.start_trial(repeat.key, self._params(repeat), self._tags(repeat), _details(repeat))
         self._tell_reports(repeat)
 
     def reported(self, repeat: Repeat, epoch: int, metrics: dict[str, float]) -> None:
@@ -61,16 +70,37 @@ class Office:
         self, state: str, metrics: dict[str, float], artifacts: dict[str, str], timeout_s: float
     ) -> TrackingSummary:
         """metrics: of the confirmation as a whole."""
+        for arm in self.confirmation.arms if state != "interrupted" else ():
+            self._tracker.measure(self._over_seeds(arm), _key(arm))
+            self._tracker.end_trial(_key(arm), state, "", {})
         self._tracker.measure(metrics)
         return self._tracker.close(state, {}, artifacts, timeout_s)
+
+    def _open(self, arm: Arm) -> None:
+        title = naming.title(f"{arm.role} {arm.trial:04d}", arm.point, self._labels)
+        tags = {**self._shared, "role": arm.role}
+        params = {**arm.point, "experience.max_iter": arm.epochs}
+        self._tracker.start_trial(_key(arm), params, tags, Details(title, "confirm-arm"))
+
+    def _over_seeds(self, arm: Arm) -> dict[str, float]:
+        """Means of what was tested, and sample standard deviations of two seeds and more."""
+        tested = [repeat.test for repeat in self.confirmation.of_arm(arm) if repeat.test is not None]
+        found: dict[str, float] = {}
+        for name in dict.fromkeys(name for metrics in tested for name in metrics):
+            values = [metrics[name] for metrics in tested if name in metrics]
+            found[name] = fmean(values)
+            if len(values) > 1:
+                found[f"spread/{name}"] = stdev(values)
+        return found
 
     def _catch_up(self, repeat: Repeat) -> None:
         """Tells MLflow what a process that was killed had in its ledger and not yet there."""
         if repeat.state in ("pending", "running"):
             return
         params, tags = self._params(repeat), self._tags(repeat)
-        self._tracker.settle_trial(repeat.key, params, tags, repeat.state, repeat.reason, {})
+        self._tracker.settle_trial(repeat.key, params, tags, repeat.state, _details(repeat))
         self._tell_reports(repeat)
+        self._tracker.end_trial(repeat.key, repeat.state, repeat.reason, {})
         if repeat.test is not None:
             self._tracker.measure(repeat.test, repeat.key)
 
@@ -83,4 +113,13 @@ class Office:
 
     def _tags(self, repeat: Repeat) -> dict[str, str]:
         parts = (shlex.quote(part) for part in overrides(self.sweep, repeat))
-        return {"role": repeat.arm.role, "command": " ".join(["roadmap-train", *parts])}
+        command = " ".join(["roadmap-train", *parts])
+        return {**self._shared, "role": repeat.arm.role, "seed": str(repeat.seed), "command": command}
+
+
+def _key(arm: Arm) -> str:
+    return f"arm-{arm.trial:04d}"
+
+
+def _details(repeat: Repeat) -> Details:
+    return Details(f"seed {repeat.seed} {repeat.arm.role}", above=_key(repeat.arm))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from trainables.errors import UserError, first_line
+from tuner import provenance
 from tuner.places import SHIPPED
 from tuner.remote.dashboard import Dashboard
 
@@ -50,7 +51,7 @@ class Jobs:
             return self._client.submit_job(
                 entrypoint=shlex.join(["python", "-m", "tuner", *words]),
                 submission_id=f"{sweep}-{words[0]}-{stamp}-{uuid.uuid4().hex[:4]}",
-                runtime_env={"working_dir": str(folder), "env_vars": {SHIPPED: "1"}},
+                runtime_env={"working_dir": str(folder), "env_vars": {SHIPPED: "1", **provenance.sent()}},
                 metadata={COMMAND: words[0], SWEEP: sweep},
             )
         except RuntimeError as error:

@@ -20,7 +20,7 @@ UNKNOWN = Noise(None, "")
 
 
 def untimed(metrics: dict[str, float]) -> dict[str, float]:
-    return {name: value for name, value in metrics.items() if not name.startswith("time/")}
+    return {name: value for name, value in metrics.items() if not name.startswith(("time/", "system/"))}
 
 
 def stopped(number: int, *values: float) -> object:

@@ -157,11 +157,15 @@ def check_values(folder: Path, repeats: dict[str, Repeat]) -> None:
 
 
 def check_runs(folder: Path) -> None:
-    """One parent, four children, each test metric written once."""
+    """One parent, two arms, four seeds; each test metric written once, and once for each arm."""
     connection = sqlite3.connect(folder / "mlruns" / "mlflow.db")
     kinds = dict(connection.execute("select value, count(*) from tags where key = 'kind' group by value"))
     written = connection.execute("select count(*) from metrics where key = 'test/map_at_r'").fetchone()[0]
     states = {status for (status,) in connection.execute("select status from runs")}
+    of_kind = "select run_uuid from tags where key = 'kind' and value = '{}'"
+    above = f"select distinct value from tags where key = 'mlflow.parentRunId' and run_uuid in ({of_kind})"
+    arms = set(connection.execute(of_kind.format("confirm-arm")))
+    assert set(connection.execute(above.format("confirm-training"))) == arms, "a seed is below its arm"
     connection.close()
-    assert kinds == {"confirm": 1, "confirm-training": 4}
-    assert written == 4 and states == {"FINISHED"}
+    assert kinds == {"confirm": 1, "confirm-arm": 2, "confirm-training": 4}
+    assert written == 6 and states == {"FINISHED"}
