@@ -1,4 +1,4 @@
-"""The rows in 16-bit fixed point: half the bytes of float32, and a tenth of the error of bfloat16."""
+"""The rows in 16-bit fixed point: half the bytes of float32, for what eight bits leave open."""
 
 import torch
 from torch import Tensor
@@ -6,6 +6,7 @@ from torch import Tensor
 # A product of two unit rows is below 2^31 in units of the square of this step, as is every part of its sum.
 STEP = 2.0**-15
 _LARGEST = 2**15 - 1
+_FILLED = 128  # what `octets.paired` takes at once
 
 
 class Fixed:
@@ -19,14 +20,15 @@ class Fixed:
         self.error = (mine + theirs) * 1.01
 
     def part(self, rows: slice, columns: slice) -> tuple[Tensor, Tensor, float]:
-        """(a, D) int16, (c, D) int16, the error of their products."""
+        """(a, K) int16, (c, K) int16, the error of their products; K: D, filled up with zeros."""
         return self.query[rows], self.gallery[columns], self.error
 
 
 def _rounded(rows: Tensor) -> tuple[Tensor, float]:
-    """(N, D) -> (N, D) int16, and by what length a row changed at most."""
-    rounded, most = torch.empty_like(rows, dtype=torch.int16), 0.0
-    for into, part in zip(rounded.split(512), rows.split(512), strict=True):
+    """(N, D) -> (N, K) int16, and by what length a row changed at most."""
+    dim = rows.shape[1]
+    rounded, most = torch.zeros((len(rows), dim + -dim % _FILLED), dtype=torch.int16), 0.0
+    for into, part in zip(rounded[:, :dim].split(512), rows.split(512), strict=True):
         into.copy_((part / STEP).round_().clamp_(-_LARGEST, _LARGEST))
         most = max(most, float(torch.linalg.vector_norm(part.double() - into.double() * STEP, dim=1).max()))
     return rounded, most
