@@ -33,7 +33,7 @@ def chosen_engine(
     by = " by the compiled kernel" if compiled else ""
     products = f"products at {product_precision(device, [shape])!r}"
     if octets_first:
-        products = f"products in 8 bits, near ones again in 16 and {products}"
+        products = f"products in 8 bits, near ones again in 16, then {products}"
     threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
     return f"counting on {device.type}{by}, tiles of {edge}, {products}{threads}"
 

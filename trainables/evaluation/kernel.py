@@ -1,8 +1,8 @@
 """The compiled count of a tile: both its directions in one pass, 64 scores at a time.
 
 Scores are compared as integers that have the same order. They are a tile of the float32 product, or come from the
-product of 8-bit rows, which the kernel makes itself, six rows at a time, and writes to no tile: what that leaves open
-is multiplied again in 16-bit fixed point. The primitives that take 64 scores at once are in `lanes`.
+product of 8-bit rows, which the kernel makes itself, six rows at a time, and writes to no tile: to what that leaves
+open it adds the products with the next eight bits. The primitives that take 64 scores at once are in `lanes`.
 """
 
 from typing import NamedTuple
@@ -11,9 +11,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from .fixed import STEP
 from .lanes import LANES, doubted, doubted_each, ones, ordered, reached, scored, tallied, trailing_zeros
-from .octets import HEIGHT, multiply, pack, paired
+from .octets import HEIGHT, crossed, multiply, pack
+from .rotated import FINER
 
 Floats = NDArray[np.float32]
 Exact = NDArray[np.float64]
@@ -24,7 +24,7 @@ Found = tuple[bool, Ints, Ints]
 
 # Columns that stay near the core with all that is known of them, while the rows pass.
 PANEL = 6 * LANES
-_UNIT = np.float32(STEP * STEP)
+_FINER = np.float32(1 / FINER)
 
 
 class Tile(NamedTuple):
@@ -40,17 +40,18 @@ class Tile(NamedTuple):
 
 
 class Eight(NamedTuple):
-    """The same rows and columns in eight and in sixteen bits."""
+    """The same rows and columns in eight bits, and the next eight: from `rotated.octets`."""
 
     rows: Ints  # (a, K), four numbers in each
     columns: Ints  # (c, K)
+    rest_rows: Ints  # (a, K)
+    rest_columns: Ints  # (c, K)
     sums: Ints  # (c,) of each column's numbers
+    rest_sums: Ints  # (c,)
     row_scale: Floats  # (a,) what 1 stands for
     column_scale: Floats  # (c,)
     row_margin: Floats  # (a,) the product of two is off by at most the sum of their margins
     column_margin: Floats  # (c,)
-    fixed_rows: NDArray[np.int16]  # (a, D) in units of STEP
-    fixed_columns: NDArray[np.int16]  # (c, D)
     skipped: Ints  # (a, 2): of each row the columns from the one number, before the other, do not count
 
 
@@ -73,7 +74,7 @@ def count_keys(keys: Ints, tile: Tile) -> Found:
 
 @njit(nogil=True, cache=True)
 def count_octets(eight: Eight, tile: Tile) -> Found:
-    """The same of scores that are made here from rows in eight bits; `tile.margin` is that of `Fixed`."""
+    """The same of scores that are made here from rows in eight bits; `tile.margin` is that with the next eight."""
     height, missing = len(eight.rows), -len(eight.columns) % LANES
     width = len(eight.columns) + missing
     packed, starts = pack(eight.columns, eight.sums)
@@ -84,8 +85,9 @@ def count_octets(eight: Eight, tile: Tile) -> Found:
     exact, turned = tile.row_exact.astype(np.float32), np.full(column_counts.shape, np.inf, np.float32)
     turned[:, : width - missing] = tile.column_exact.T
     thresholds = turned.reshape(-1)
-    depth, scores = eight.fixed_rows.shape[1], strip.view(np.float32)
-    fixed_rows, fixed_columns = eight.fixed_rows.reshape(-1), eight.fixed_columns.reshape(-1)
+    depth, scores = eight.rows.shape[1], strip.view(np.float32)
+    codes, rest = eight.rows.reshape(-1), eight.rest_rows.reshape(-1)
+    others, others_rest = eight.columns.reshape(-1), eight.rest_columns.reshape(-1)
     lower, upper = np.empty(LANES, np.float32), np.empty(LANES, np.float32)
     never, total = np.iinfo(np.int32).min, 0
     for left in range(0, width, PANEL):
@@ -114,8 +116,9 @@ def count_octets(eight: Eight, tile: Tile) -> Found:
                     while near != 0:
                         j = c + trailing_zeros(near)
                         near &= near - np.uint64(1)
-                        product = paired(fixed_rows, i * depth, fixed_columns, j * depth, depth)
-                        scores[begin + j] = np.float32(product) * _UNIT
+                        product = crossed(codes, rest, i * depth, others, others_rest, j * depth, depth)
+                        product -= 128 * (eight.sums[j] + eight.rest_sums[j])
+                        scores[begin + j] += np.float32(product) * (eight.row_scale[i] * scale[j] * _FINER)
                 total += _count_row(i, strip, begin, left, right, bounds, tile, counts, column_counts)
             if total > tile.most:
                 return False, counts, column_counts

@@ -1,7 +1,7 @@
-"""Products of 8-bit and of 16-bit rows by the instructions that x86 processors have for them.
+"""Products of 8-bit rows by the instruction that x86 processors have for them, 64 multiplications each.
 
-Exact in 32 bits. That for 8 bits multiplies unsigned by signed numbers: the rows are raised by 128, and the sums begin
-at what that adds. Six rows with 64 columns keep their sums in registers, so that they do not wait for memory.
+Exact in 32 bits. It multiplies unsigned by signed numbers: the rows are raised by 128, and the sums begin at what that
+adds. Six rows with 64 columns keep their sums in registers, so that they do not wait for memory.
 """
 
 import functools
@@ -22,15 +22,12 @@ from .precision import Shape, full_float32, much_faster
 HEIGHT = 6
 Ints = NDArray[np.int32]
 
-_WIDE, _CHAINS = 16, 4
-PAIRED = 2 * _WIDE * _CHAINS
+_WIDE = 16
 _PARTS = LANES // _WIDE
 _INT, _INDEX = ir.IntType(32), ir.IntType(64)
 _VECTOR = ir.VectorType(_INT, _WIDE)
-# From this version LLVM's functions for the instructions say how wide their factors are.
-_TYPED = llvmlite.binding.llvm_version_info[0] >= 22
-_FOURS = ir.VectorType(ir.IntType(8), 4 * _WIDE) if _TYPED else _VECTOR
-_PAIRS = ir.VectorType(ir.IntType(16), 2 * _WIDE) if _TYPED else _VECTOR
+# From this version LLVM's function for the instruction says that its factors are bytes.
+_BYTES = ir.VectorType(ir.IntType(8), 4 * _WIDE) if llvmlite.binding.llvm_version_info[0] >= 22 else _VECTOR
 _DEEPEST = 2**14  # coordinates of which a sum of 255 x 127 is far from 2^31
 _RAISED = np.int32(-0x7F7F7F80)  # 128 in each of its four bytes
 
@@ -119,7 +116,7 @@ def _block(context: Any, rows: Any, packed: Any, starts: Any, into: Any, depth: 
             empty = ir.Constant(_VECTOR, ir.Undefined)
             one = builder.insert_element(empty, four, _INT(0))
             row = builder.shuffle_vector(one, empty, ir.Constant(_VECTOR, None))
-            after.append([_dot(builder, "vpdpbusd", _FOURS, sums[r][q], row, column[q]) for q in range(_PARTS)])
+            after.append([_dot(builder, sums[r][q], row, column[q]) for q in range(_PARTS)])
         following = builder.add(step, _INDEX(1))
         step.add_incoming(_INDEX(0), entry)
         step.add_incoming(following, loop)
@@ -140,27 +137,29 @@ def _block(context: Any, rows: Any, packed: Any, starts: Any, into: Any, depth: 
 
 
 @intrinsic
-def paired(context: Any, rows: Any, at: Any, columns: Any, where: Any, depth: Any) -> Any:
-    """int32: rows[at:] times columns[where:], int16, the first `depth` of them, a multiple of PAIRED."""
+def crossed(
+    context: Any, row: Any, row_rest: Any, at: Any, column: Any, column_rest: Any, where: Any, depth: Any
+) -> Any:
+    """int32: (128 + row[at:]) * column_rest[where:] + (128 + row_rest[at:]) * column[where:], over `depth` fours."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        rows, at, columns, where, depth = arguments
-        kinds = signature.args
-        row = builder.gep(context.make_array(kinds[0])(context, builder, rows).data, [at])
-        column = builder.gep(context.make_array(kinds[2])(context, builder, columns).data, [where])
+        row, row_rest, at, column, column_rest, where, depth = arguments
+        starts = [
+            builder.gep(context.make_array(signature.args[0])(context, builder, array).data, [first])
+            for array, first in ((row, at), (column_rest, where), (row_rest, at), (column, where))
+        ]
         entry, loop, done = builder.block, builder.append_basic_block(), builder.append_basic_block()
         builder.branch(loop)
         builder.position_at_end(loop)
         step = builder.phi(_INDEX)
-        sums, after = [builder.phi(_VECTOR) for _ in range(_CHAINS)], []
-        for q, part in enumerate(sums):
-            place = builder.add(step, _INDEX(2 * _WIDE * q))
-            factors = [
-                builder.load(builder.bitcast(builder.gep(array, [place]), _VECTOR.as_pointer()), align=2)
-                for array in (row, column)
-            ]
-            after.append(_dot(builder, "vpdpwssd", _PAIRS, part, *factors))
-        following = builder.add(step, _INDEX(PAIRED))
+        sums = [builder.phi(_VECTOR), builder.phi(_VECTOR)]
+        parts = [_vector(builder, start, step, 0) for start in starts]
+        raised = ir.Constant(_VECTOR, [int(_RAISED)] * _WIDE)
+        after = [
+            _dot(builder, part, builder.xor(mine, raised), theirs)
+            for part, mine, theirs in zip(sums, parts[::2], parts[1::2], strict=True)
+        ]
+        following = builder.add(step, _INDEX(_WIDE))
         step.add_incoming(_INDEX(0), entry)
         step.add_incoming(following, loop)
         for before, later in zip(sums, after, strict=True):
@@ -168,18 +167,19 @@ def paired(context: Any, rows: Any, at: Any, columns: Any, where: Any, depth: An
             before.add_incoming(later, loop)
         builder.cbranch(builder.icmp_signed("<", following, depth), loop, done)
         builder.position_at_end(done)
-        total = functools.reduce(builder.add, after)
         kind = ir.FunctionType(_INT, [_VECTOR])
-        return builder.call(builder.module.declare_intrinsic("llvm.vector.reduce.add.v16i32", (), kind), [total])
+        total = builder.module.declare_intrinsic("llvm.vector.reduce.add.v16i32", (), kind)
+        return builder.call(total, [builder.add(*after)])
 
-    return types.int32(rows, types.int64, columns, types.int64, types.int64), generate
+    index = types.int64
+    return types.int32(row, row_rest, index, column, column_rest, index, index), generate
 
 
-def _dot(builder: Any, name: str, factors: Any, sums: Any, row: Any, column: Any) -> Any:
-    """sums + four products of bytes, or two of 16 bits, for each of 16."""
-    kind = ir.FunctionType(_VECTOR, [_VECTOR, factors, factors])
-    function = builder.module.declare_intrinsic(f"llvm.x86.avx512.{name}.512", (), kind)
-    return builder.call(function, [sums, builder.bitcast(row, factors), builder.bitcast(column, factors)])
+def _dot(builder: Any, sums: Any, row: Any, column: Any) -> Any:
+    """sums + four products of bytes for each of 16."""
+    kind = ir.FunctionType(_VECTOR, [_VECTOR, _BYTES, _BYTES])
+    function = builder.module.declare_intrinsic("llvm.x86.avx512.vpdpbusd.512", (), kind)
+    return builder.call(function, [sums, builder.bitcast(row, _BYTES), builder.bitcast(column, _BYTES)])
 
 
 def _vector(builder: Any, array: Any, at: Any, part: int) -> Any:

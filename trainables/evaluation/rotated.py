@@ -13,38 +13,55 @@ from torch import Tensor
 from .search import slices
 
 _LARGEST = 127
+# A step of the next eight bits is this part of one of the first: half a step is the most that these leave.
+FINER = 2 * _LARGEST
 # Dimensions are filled up with zeros to a multiple of this: that many at least are mixed.
 _MIXED = 64
 
 
 class Octets(NamedTuple):
-    """Rows that products of their numbers, times their scales, give within the sum of their margins."""
+    """Rows x as scale * (codes + rest / FINER). The margins of two rows add up to a bound on what is off:
+
+    of scale * codes, their product; with the rest, the products of one's codes and the other's rest and codes.
+    """
 
     codes: Tensor  # (N, K) int32, each four numbers
-    sums: Tensor  # (N,) int32 of a row's numbers
-    scale: Tensor  # (N,) float32: what 1 stands for
-    margin: Tensor  # (N,) float32
+    rest: Tensor  # (N, K) int32, each four numbers
+    sums: Tensor  # (N,) int32 of a row's codes
+    rest_sums: Tensor  # (N,) int32
+    scale: Tensor  # (N,) float32
+    margin: Tensor  # (N,) float32 of the codes alone
+    fine_margin: Tensor  # (N,) float32 with the rest
+
+    def part(self, rows: slice) -> "Octets":
+        return Octets(*(field[rows] for field in self))
 
 
 def octets(rows: Tensor) -> Octets:
     """rows (N, D): from `unit_rows`.
 
     |xy - x'y'| <= |x - x'| |y| + |x'| |y - y'| (Cauchy and Schwarz), where |x'| <= |x| + |x - x'| and the product of
-    both errors is at most half the sum of their squares. Lengths of unit rows lie below 1.001; what float32 adds in
-    scaling, comparing and storing all this is less than 2^-21.
+    both errors is at most half the sum of their squares, as is that of both rests, which is left out. Lengths of unit
+    rows lie below 1.001; what float32 adds in scaling, comparing and storing all this is less than 2^-21.
     """
     dim = rows.shape[1] + -rows.shape[1] % _MIXED
-    codes = torch.empty((len(rows), dim), dtype=torch.int8)
-    sums, scale, margin = (torch.empty(len(rows), dtype=kind) for kind in (torch.int32, torch.float32, torch.float32))
-    for part in slices(len(rows), 512):
+    codes, rest = (torch.empty((len(rows), dim), dtype=torch.int8) for _ in range(2))
+    sums, rest_sums = (torch.empty(len(rows), dtype=torch.int32) for _ in range(2))
+    scale, margin, fine = (torch.empty(len(rows), dtype=torch.float32) for _ in range(3))
+    for part in slices(len(rows), 128):
         turned = rotated(rows[part], dim)
-        largest = turned.abs().amax(1)
-        step = (largest.where(largest > 0, 1.0) / _LARGEST).float()
-        rounded = (turned / step[:, None]).round_().clamp_(-_LARGEST, _LARGEST)
-        codes[part], sums[part], scale[part] = rounded.to(torch.int8), rounded.sum(1).int(), step
-        error = torch.linalg.vector_norm(turned - rounded * step[:, None], dim=1)
-        margin[part] = (1.001 * error + error**2 / 2 + 2.0**-21).float()
-    return Octets(codes.view(torch.int32), sums, scale, margin)
+        largest = turned.abs().amax(1, keepdim=True)
+        step = (largest.where(largest > 0, 1.0) / _LARGEST).float().double()
+        turned /= step
+        rounded = turned.round().clamp_(-_LARGEST, _LARGEST)
+        turned -= rounded
+        finer = (turned * FINER).round_().clamp_(-_LARGEST, _LARGEST)
+        codes[part], sums[part], scale[part] = rounded.to(torch.int8), rounded.sum(1).int(), step[:, 0]
+        rest[part], rest_sums[part] = finer.to(torch.int8), finer.sum(1).int()
+        left = [step[:, 0] * torch.linalg.vector_norm(some, dim=1) for some in (turned, turned - finer / FINER)]
+        margin[part], off = (1.001 * error + error**2 / 2 + 2.0**-21 for error in left)
+        fine[part] = off + (step[:, 0] / FINER * torch.linalg.vector_norm(finer, dim=1)) ** 2 / 2
+    return Octets(codes.view(torch.int32), rest.view(torch.int32), sums, rest_sums, scale, margin, fine)
 
 
 def rotated(rows: Tensor, dim: int) -> Tensor:

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from .counting import counts_against, rounding_bound
-from .fixed import Fixed
 from .precision import Shape
 from .rotated import octets
 from .search import Search, length
@@ -91,27 +90,22 @@ class Tiles:
 
 
 class Filter:
-    """Rows in eight and in sixteen bits: most comparisons in much less time than float32 takes."""
+    """Rows in eight bits and the next eight: most comparisons in much less time than float32 takes."""
 
     def __init__(self, search: Search) -> None:
-        self.search = search
-        self.query, self.fixed = octets(search.query), Fixed(search.query, search.gallery)
+        self.search, self.query = search, octets(search.query)
         self.gallery = self.query if search.gallery is search.query else octets(search.gallery)
 
     def count(self, rows: slice, columns: slice, exact: Tensor, turned: Tensor) -> Counts | None:
         """As `count_compiled`; None where too much is left open."""
         from . import kernel
 
-        mine, theirs = (
-            type(all_rows)(*(part[some] for part in all_rows))
-            for all_rows, some in ((self.query, rows), (self.gallery, columns))
-        )
-        first, second, error = self.fixed.part(rows, columns)
-        skipped = self.search.skipped(rows, columns)
-        parts = mine.codes, theirs.codes, theirs.sums, mine.scale, theirs.scale, mine.margin, theirs.margin
-        eight = kernel.Eight(*(part.numpy() for part in (*parts, first, second, skipped)))
+        mine, theirs = self.query.part(rows), self.gallery.part(columns)
+        codes = mine.codes, theirs.codes, mine.rest, theirs.rest, theirs.sums, theirs.rest_sums
+        limits = mine.scale, theirs.scale, mine.margin, theirs.margin, self.search.skipped(rows, columns)
+        eight = kernel.Eight(*(part.numpy() for part in (*codes, *limits)))
         pairs = self.search.query[rows], self.search.gallery[columns]
-        tile = _tile(*pairs, exact, turned, error + 2.0**-23, FILTERED)
+        tile = _tile(*pairs, exact, turned, float(mine.fine_margin.max() + theirs.fine_margin.max()), FILTERED)
         return _counts(kernel.count_octets(eight, tile), length(columns))
 
 

@@ -1,4 +1,4 @@
-"""A tile counted by the kernel from 8-bit, 16-bit and float32 products: against comparisons one by one."""
+"""A tile counted by the kernel from 8-bit and float32 products: against comparisons one by one."""
 
 import numpy as np
 import pytest
@@ -8,9 +8,8 @@ from tests.trainables.evaluation.test_metrics import random_split
 from trainables.evaluation import per_query_metrics, precision, tiles
 from trainables.evaluation.counting import counts_against
 from trainables.evaluation.embeddings import unit_rows
-from trainables.evaluation.fixed import STEP, Fixed
 from trainables.evaluation.octets import octets_pay, octets_there, products
-from trainables.evaluation.rotated import octets, rotated
+from trainables.evaluation.rotated import FINER, octets, rotated
 from trainables.evaluation.search import Search
 from trainables.evaluation.tiles import Filter, count_compiled
 
@@ -146,9 +145,15 @@ def test_products_in_eight_bits_are_within_their_margins(kind, dim):
     mine, theirs = octets(rows), octets(columns)
     first, second = (part.codes.view(torch.int8).double() * part.scale.double()[:, None] for part in (mine, theirs))
     assert torch.equal(mine.codes.view(torch.int8).sum(1), mine.sums)
+    exact = rows.double() @ columns.double().T
     margin = mine.margin.double()[:, None] + theirs.margin.double()
-    assert ((first @ second.T - rows.double() @ columns.double().T).abs() <= margin).all()
+    assert ((first @ second.T - exact).abs() <= margin).all()
     assert margin.max() < 0.03
+    one, other = (part.rest.view(torch.int8).double() * part.scale.double()[:, None] / FINER for part in (mine, theirs))
+    assert torch.equal(mine.rest.view(torch.int8).sum(1), mine.rest_sums)
+    margin = mine.fine_margin.double()[:, None] + theirs.fine_margin.double()
+    assert ((first @ second.T + one @ second.T + first @ other.T - exact).abs() <= margin).all()
+    assert margin.max() < 5e-4
 
 
 @pytest.mark.parametrize("dim", [1, 64, 65, 192, 512])
@@ -158,19 +163,6 @@ def test_a_rotation_changes_no_product(dim):
     np.testing.assert_allclose(turned @ turned.T, rows @ rows.T, atol=1e-14)
     spike = rotated(torch.eye(dim)[:1], dim + -dim % 64)
     assert spike.abs().max() <= 1 / 8
-
-
-@pytest.mark.parametrize("dim", [1, 3, 512])
-def test_fixed_point_products_are_within_their_error(dim):
-    rows, columns = some_rows(90, dim, 1), some_rows(70, dim, 2)
-    columns[0] = 0
-    columns[1] = rows[0] = -torch.eye(dim)[0]
-    first, second, error = Fixed(rows, columns).part(slice(None), slice(2, None))
-    assert first.dtype == second.dtype == torch.int16
-    exact = first.double() @ second.double().T
-    assert exact.abs().max() < 2**31
-    assert ((exact * STEP**2 - rows.double() @ columns[2:].double().T).abs() <= error).all()
-    assert error < 2.5 * STEP * max(1, dim**0.5)
 
 
 @needs_octets
