@@ -4,6 +4,7 @@ import torch
 
 from .precision import product_precision
 from .ranks import tile_edge
+from .tiles import ways
 
 # faiss on a GPU sorts at most so many neighbours.
 GPU_NEIGHBOURS = 2048
@@ -26,8 +27,15 @@ def chosen_engine(
     device = torch.device(device)
     edge = tile_edge(device)
     shape = min(queries, edge), min(gallery, edge), dim
+    rows, columns = -(-queries // edge), -(-gallery // edge)
+    tiles = rows * (rows + 1) // 2 if queries == gallery else rows * columns
+    compiled, octets_first = ways(device, [shape] * tiles)
+    by = " by the compiled kernel" if compiled else ""
+    products = f"products at {product_precision(device, [shape])!r}"
+    if octets_first:
+        products = f"products in 8 bits, near ones again in 16, then {products}"
     threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
-    return f"counting on {device.type}, tiles of {edge}, products at {product_precision(device, [shape])!r}{threads}"
+    return f"counting on {device.type}{by}, tiles of {edge}, {products}{threads}"
 
 
 def neighbour_gpus(queries: int, gallery: int, dim: int, found: int) -> int:

@@ -1,180 +1,183 @@
 """The compiled count of a tile: both its directions in one pass, 64 scores at a time.
 
-Scores are compared as integers that have the same order, so one kernel serves float32 and bfloat16, a type that numba
-does not know. The primitives that take 64 of them at once are in `lanes`.
+Scores are compared as integers that have the same order. They are a tile of the float32 product, or come from the
+product of 8-bit rows, which the kernel makes itself, six rows at a time, and writes to no tile: to what that leaves
+open it adds the products with the next eight bits. The primitives that take 64 scores at once are in `lanes`.
 """
 
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from .fixed import STEP
-from .lanes import LANES, ones, ordered, reached, tallied, trailing_zeros
+from .lanes import LANES, doubted, doubted_each, ones, ordered, reached, scored, tallied, trailing_zeros
+from .octets import HEIGHT, crossed, multiply, pack
+from .rotated import FINER
 
-Floats = NDArray[np.float64]
-Keys = NDArray[np.signedinteger[Any]]
-Notes = tuple[NDArray[np.int32], NDArray[np.int32]]
-Ints = NDArray[np.int16]
+Floats = NDArray[np.float32]
+Exact = NDArray[np.float64]
+Ints = NDArray[np.int32]
+# The lowest and the highest key in doubt: (P, a) twice for the rows' thresholds, (Q, w) twice for the columns'.
+Bounds = tuple[Ints, Ints, Ints, Ints]
+Found = tuple[bool, Ints, Ints]
 
-# More comparisons too near to call in one row than this many times its scores: the kernel gives up.
-_ROOM = 4
-_UNIT = STEP * STEP
+# Columns that stay near the core with all that is known of them, while the rows pass.
+PANEL = 6 * LANES
+_FINER = np.float32(1 / FINER)
+
+
+class Tile(NamedTuple):
+    """What decides the comparisons of rows (a, D) with columns (c, D)."""
+
+    rows: Floats
+    columns: Floats
+    row_exact: Exact  # (a, P) thresholds, rising, padded with +inf
+    column_exact: Exact  # (c, Q)
+    margin: float  # by which a score is off at most
+    error: float  # of a float32 product
+    most: int  # pairs too near to call: more, and the kernel gives up
+
+
+class Eight(NamedTuple):
+    """The same rows and columns in eight bits, and the next eight: from `rotated.octets`."""
+
+    rows: Ints  # (a, K), four numbers in each
+    columns: Ints  # (c, K)
+    rest_rows: Ints  # (a, K)
+    rest_columns: Ints  # (c, K)
+    sums: Ints  # (c,) of each column's numbers
+    rest_sums: Ints  # (c,)
+    row_scale: Floats  # (a,) what 1 stands for
+    column_scale: Floats  # (c,)
+    row_margin: Floats  # (a,) the product of two is off by at most the sum of their margins
+    column_margin: Floats  # (c,)
+    skipped: Ints  # (a, 2): of each row the columns from the one number, before the other, do not count
 
 
 @njit(nogil=True, cache=True)
-def count_tile(
-    keys: Keys,
-    rows: NDArray[np.float32],
-    columns: NDArray[np.float32],
-    fixed_rows: Ints,
-    fixed_columns: Ints,
-    row_exact: Floats,
-    column_exact: Floats,
-    row_margin: Floats,
-    column_margin: Floats,
-    errors: tuple[float, float],
-    most: int,
-) -> tuple[bool, NDArray[np.int32], NDArray[np.int32]]:
+def count_keys(keys: Ints, tile: Tile) -> Found:
     """(True, (a, P), (Q, w)): for each threshold of a tile's rows and of its columns, how many exact scores reach it.
 
-    keys (a, w): the bits of the scores rows (a, D) @ columns (c, D).T, int16 for bfloat16, int32 for float32; w a
-    multiple of LANES from c; -inf in what does not count and beyond c. They are overwritten. The thresholds
-    row_exact (a, P) and column_exact (c, Q) rise, padded with +inf. A score, before its rounding to its type, is off
-    by at most the margin (a,) of its row and (c,) of its column. errors bound the product of two rows of `Fixed`, which
-    may be empty with an infinite error, and the float32 product.
-    (False, no matter) where more than `most` comparisons are too near to call, or most of those of a row.
+    keys (a, w): the bits of the float32 scores; w a multiple of LANES from c; -inf in what does not count and beyond c.
+    They are overwritten. (False, no matter) where the kernel gave up.
     """
     height, width = keys.shape
-    flat, reach = keys.reshape(-1), row_exact.shape[1]
-    bounds = _bounds(column_exact, column_margin, width, flat)
-    counts = np.zeros((height, reach), np.int32)
-    column_counts = np.zeros((column_exact.shape[1], width), np.int32)
-    notes = np.empty(_ROOM * width, np.int32), np.empty(_ROOM * width, np.int32)
-    products = np.empty(_ROOM * width, np.float64)
-    total = 0
+    bounds, counts, column_counts = _prepared(tile, width)
+    total, flat = 0, keys.reshape(-1)
     for i in range(height):
-        begin = i * width
-        for c in range(begin, begin + width, LANES):
-            ordered(flat, c)
-        near = _scan_row(flat, begin, width, row_exact[i], row_margin[i], counts[i], notes)
-        near = _scan_columns(flat, begin, width, bounds, reach, column_counts, notes, near)
-        total += near
-        if near < 0 or total > most:
+        total += _count_row(i, flat, i * width, 0, width, bounds, tile, counts, column_counts)
+        if total > tile.most:
             return False, counts, column_counts
-        place = notes[0]
-        for n in range(near):
-            products[n] = _fixed_product(fixed_rows[i], fixed_columns[place[n]]) * _UNIT
-        near = _settle(i, near, notes, products, errors[0], row_exact, column_exact, counts, column_counts)
-        for n in range(near):
-            products[n] = _product(rows[i], columns[place[n]])
-        near = _settle(i, near, notes, products, errors[1], row_exact, column_exact, counts, column_counts)
-        for n in range(near):
-            products[n] = _exact_product(rows[i], columns[place[n]])
-        _settle(i, near, notes, products, -1.0, row_exact, column_exact, counts, column_counts)
+    return True, counts, column_counts
+
+
+@njit(nogil=True, cache=True)
+def count_octets(eight: Eight, tile: Tile) -> Found:
+    """The same of scores that are made here from rows in eight bits; `tile.margin` is that with the next eight."""
+    height, missing = len(eight.rows), -len(eight.columns) % LANES
+    width = len(eight.columns) + missing
+    packed, starts = pack(eight.columns, eight.sums)
+    strip, four = np.empty(HEIGHT * width, np.int32), np.empty(HEIGHT * eight.rows.shape[1], np.int32)
+    bounds, counts, column_counts = _prepared(tile, width)
+    scale, margin = np.ones(width, np.float32), np.zeros(width, np.float32)
+    scale[: width - missing], margin[: width - missing] = eight.column_scale, eight.column_margin
+    exact, turned = tile.row_exact.astype(np.float32), np.full(column_counts.shape, np.inf, np.float32)
+    turned[:, : width - missing] = tile.column_exact.T
+    thresholds = turned.reshape(-1)
+    depth, scores = eight.rows.shape[1], strip.view(np.float32)
+    codes, rest = eight.rows.reshape(-1), eight.rest_rows.reshape(-1)
+    others, others_rest = eight.columns.reshape(-1), eight.rest_columns.reshape(-1)
+    lower, upper = np.empty(LANES, np.float32), np.empty(LANES, np.float32)
+    never, total = np.iinfo(np.int32).min, 0
+    for left in range(0, width, PANEL):
+        right = min(left + PANEL, width)
+        for first in range(0, height, HEIGHT):
+            multiply(eight.rows[first : first + HEIGHT], packed, starts, left, right, four, strip)
+            for i in range(first, min(first + HEIGHT, height)):
+                begin = (i - first) * width
+                strip[begin + max(eight.skipped[i, 0], left) : begin + min(eight.skipped[i, 1], right)] = never
+                strip[begin + width - missing : begin + width] = never
+                for c in range(left, right, LANES):
+                    scored(strip, begin + c, scale, margin, c, eight.row_scale[i], eight.row_margin[i], lower, upper)
+                    near = np.uint64(0)
+                    # The thresholds rise: where none of 64 scores reaches one, none reaches the next.
+                    for p in range(exact.shape[1]):
+                        may, doubt = doubted(lower, upper, exact[i, p])
+                        if may == 0:
+                            break
+                        near |= doubt
+                    for p in range(len(turned)):
+                        may, doubt = doubted_each(lower, upper, thresholds, p * width + c)
+                        if may == 0:
+                            break
+                        near |= doubt
+                    total += ones(near)
+                    while near != 0:
+                        j = c + trailing_zeros(near)
+                        near &= near - np.uint64(1)
+                        product = crossed(codes, rest, i * depth, others, others_rest, j * depth, depth)
+                        product -= 128 * (eight.sums[j] + eight.rest_sums[j])
+                        scores[begin + j] += np.float32(product) * (eight.row_scale[i] * scale[j] * _FINER)
+                total += _count_row(i, strip, begin, left, right, bounds, tile, counts, column_counts)
+            if total > tile.most:
+                return False, counts, column_counts
     return True, counts, column_counts
 
 
 @njit(nogil=True)
-def _scan_row(
-    flat: Keys, begin: int, width: int, exact: Floats, margin: float, counts: NDArray[np.int32], notes: Notes
-) -> int:
-    """Counts what may reach each threshold of a row; notes what may not; how many notes, -1 for too many."""
-    near = 0
-    for p in range(len(exact)):
-        low, high = _key(exact[p] - margin, flat, -1), _key(exact[p] + margin, flat, 0)
-        passing = 0
-        for c in range(0, width, LANES):
-            may, doubtful = reached(flat, begin + c, low, high)
-            passing += ones(may)
-            near = _note(doubtful, c, p, notes, near)
-        counts[p] = passing
-        if not passing:
-            break
-        if near > (_ROOM - 1) * width:
-            return -1
-    return near
-
-
-@njit(nogil=True)
-def _scan_columns(
-    flat: Keys,
-    begin: int,
-    width: int,
-    bounds: tuple[Keys, Keys],
-    reach: int,
-    counts: NDArray[np.int32],
-    notes: Notes,
-    near: int,
-) -> int:
-    """The same for the thresholds of the columns, one score of each; their slots begin at `reach`."""
-    low, high, tally = bounds[0].reshape(-1), bounds[1].reshape(-1), counts.reshape(-1)
-    for p in range(len(counts)):
-        if near < 0 or near > (_ROOM - 1) * width:
-            return -1
-        any_may = np.uint64(0)
-        for c in range(0, width, LANES):
-            may, doubtful = tallied(flat, begin + c, low, high, tally, p * width + c)
-            any_may |= may
-            near = _note(doubtful, c, reach + p, notes, near)
-        if any_may == 0:
-            break
-    return near
-
-
-@njit(nogil=True)
-def _note(doubtful: Any, first: int, slot: int, notes: Notes, near: int) -> int:
-    while doubtful != 0:
-        notes[0][near] = first + trailing_zeros(doubtful)
-        notes[1][near] = slot
-        doubtful &= doubtful - np.uint64(1)
-        near += 1
-    return near
-
-
-@njit(nogil=True)
-def _settle(
+def _count_row(
     i: int,
-    near: int,
-    notes: Notes,
-    products: Floats,
-    error: float,
-    row_exact: Floats,
-    column_exact: Floats,
-    counts: NDArray[np.int32],
-    column_counts: NDArray[np.int32],
+    flat: Ints,
+    begin: int,
+    left: int,
+    right: int,
+    bounds: Bounds,
+    tile: Tile,
+    counts: Ints,
+    column_counts: Ints,
 ) -> int:
-    """Takes back what was counted and does not reach; the notes that the error leaves open go first; how many."""
-    place, slot = notes
-    reach, left = row_exact.shape[1], 0
-    for n in range(near):
-        j, p = place[n], slot[n]
-        exact = row_exact[i, p] if p < reach else column_exact[j, p - reach]
-        above = products[n] - exact
-        # Without a branch: half of all guesses would be wrong.
-        place[left], slot[left] = j, p
-        left += int(abs(above) <= error)
-        below = np.int32(above < min(-error, 0.0))
-        if p < reach:
-            counts[i, p] -= below
-        else:
-            column_counts[p - reach, j] -= below
-    return left
-
-
-# Of 32 bits, so that the compiler finds the instruction that multiplies and adds pairs; see `fixed.STEP`.
-@njit(nogil=True)
-def _fixed_product(row: Ints, column: Ints) -> np.int32:
-    total = np.int32(0)
-    for k in range(len(row)):
-        total = np.int32(total + np.int32(row[k]) * np.int32(column[k]))
+    """Counts row i, the bits of whose scores are flat[begin:], with some columns in both directions; how many of the
+    comparisons were too near to call."""
+    row_low, row_high, column_low, column_high = bounds
+    low, high, tally = column_low.reshape(-1), column_high.reshape(-1), column_counts.reshape(-1)
+    width, total = column_low.shape[1], 0
+    for c in range(left, right, LANES):
+        ordered(flat, begin + c)
+        for p in range(counts.shape[1]):
+            may, doubt = reached(flat, begin + c, row_low[p, i], row_high[p, i])
+            if may == 0:
+                break
+            counts[i, p] += ones(may)
+            while doubt != 0:
+                j = c + trailing_zeros(doubt)
+                doubt &= doubt - np.uint64(1)
+                counts[i, p] -= _below(tile.rows, tile.columns, i, j, tile.row_exact[i, p], tile.error)
+                total += 1
+        for p in range(len(column_counts)):
+            may, doubt = tallied(flat, begin + c, low, high, tally, p * width + c)
+            if may == 0:
+                break
+            while doubt != 0:
+                j = c + trailing_zeros(doubt)
+                doubt &= doubt - np.uint64(1)
+                column_counts[p, j] -= _below(tile.rows, tile.columns, i, j, tile.column_exact[j, p], tile.error)
+                total += 1
     return total
+
+
+@njit(nogil=True)
+def _below(rows: Floats, columns: Floats, i: int, j: int, exact: float, error: float) -> np.int32:
+    """1 where the score of row i and column j is below `exact`, else 0."""
+    above = _product(rows[i], columns[j]) - exact
+    if abs(above) <= error:
+        above = _exact_product(rows[i], columns[j]) - exact
+    return np.int32(above < 0)
 
 
 # Any order of a sum is within the bound of a float32 product, and exact in float64: see `embeddings.unit_rows`.
 @njit(nogil=True, fastmath={"reassoc", "contract"})
-def _product(row: NDArray[np.float32], column: NDArray[np.float32]) -> np.float32:
+def _product(row: Floats, column: Floats) -> np.float32:
     total = np.float32(0)
     for k in range(len(row)):
         total += row[k] * column[k]
@@ -182,7 +185,7 @@ def _product(row: NDArray[np.float32], column: NDArray[np.float32]) -> np.float3
 
 
 @njit(nogil=True, fastmath={"reassoc", "contract"})
-def _exact_product(row: NDArray[np.float32], column: NDArray[np.float32]) -> float:
+def _exact_product(row: Floats, column: Floats) -> float:
     total = 0.0
     for k in range(len(row)):
         total += np.float64(row[k]) * np.float64(column[k])
@@ -190,29 +193,31 @@ def _exact_product(row: NDArray[np.float32], column: NDArray[np.float32]) -> flo
 
 
 @njit(nogil=True)
-def _bounds(exact: Floats, margin: Floats, width: int, like: Keys) -> tuple[Keys, Keys]:
-    """(c, Q), (c,) -> (Q, w) twice: the keys from which a score may reach a threshold, and beyond which it does."""
-    never = np.iinfo(like.dtype).max
-    low = np.full((exact.shape[1], width), never, like.dtype)
-    high = np.full((exact.shape[1], width), never, like.dtype)
+def _prepared(tile: Tile, width: int) -> tuple[Bounds, Ints, Ints]:
+    """The bounds of a tile's keys, and counts of zero (a, P), (Q, w)."""
+    row_low, row_high = _bounds(tile.row_exact, tile.margin, len(tile.rows))
+    column_low, column_high = _bounds(tile.column_exact, tile.margin, width)
+    counts = np.zeros(tile.row_exact.shape, np.int32)
+    return (row_low, row_high, column_low, column_high), counts, np.zeros(column_low.shape, np.int32)
+
+
+@njit(nogil=True)
+def _bounds(exact: Exact, margin: float, width: int) -> tuple[Ints, Ints]:
+    """(n, P) -> (P, w) twice: the keys from which a score may reach a threshold, and beyond which it does."""
+    never = np.iinfo(np.int32).max
+    low = np.full((exact.shape[1], width), never, np.int32)
+    high = np.full((exact.shape[1], width), never, np.int32)
     for j in range(exact.shape[0]):
         for p in range(exact.shape[1]):
-            low[p, j] = _key(exact[j, p] - margin[j], like, -1)
-            high[p, j] = _key(exact[j, p] + margin[j], like, 0)
+            low[p, j] = _key(exact[j, p] - margin, -1)
+            high[p, j] = _key(exact[j, p] + margin, 0)
     return low, high
 
 
 @njit(nogil=True)
-def _key(value: float, like: Keys, zero: int) -> Any:
-    """The key of `value` rounded to the type of the scores, to nearest, ties to even, as their products are rounded.
-
-    Rounding keeps order: a score before it that is at least `value` has at least this key. A zero is either of the
-    two zeros, the one that keeps this true.
-    """
+def _key(value: float, zero: int) -> np.int32:
+    """The key of `value` as float32. A zero is either of the two zeros, as `zero` is -1 or 0."""
     bits = int(np.float32(value).view(np.int32))
     if value == 0:
         bits = 0 if zero == 0 else -(1 << 31)
-    if like.itemsize == 2:
-        bits = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
-        return np.int16(bits ^ ((bits >> 15) & 0x7FFF))
     return np.int32(bits ^ ((bits >> 31) & 0x7FFFFFFF))

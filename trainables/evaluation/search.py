@@ -74,6 +74,15 @@ class Search:
             scores.masked_fill_(same, -torch.inf)
         return scores
 
+    def skipped(self, rows: slice, columns: slice) -> Tensor:
+        """(a, 2) int32: of each row the first of these columns that is of its class, and the first after them."""
+        mine, theirs = self.query_codes[rows], self.gallery_codes[columns]
+        if mine[-1] < theirs[0] or theirs[-1] < mine[0]:
+            return torch.zeros((length(rows), 2), dtype=torch.int32)
+        begin = self.starts[mine]
+        ends = np.stack([begin, begin + self.sizes[mine]], axis=1) - columns.start
+        return torch.from_numpy(ends.clip(0, length(columns)).astype(np.int32))
+
     def thresholds(self, rows: slice) -> Tensor:
         """(a, P) float64: the exact scores of each row's positives, rising, padded with +inf."""
         width = int(self.positives(rows)[-1])

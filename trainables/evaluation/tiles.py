@@ -1,29 +1,30 @@
 """A tile of scores, counted in its rows and in its columns by the fastest of the ways that this machine has.
 
-All give the same counts. The product: bfloat16 first where it is fast and the kernel counts, float32 where that leaves
-too much open. The count: the compiled kernel, or without numba torch and numpy.
+All give the same counts. The product: of rows in eight bits first where that is fast and the kernel counts, float32
+where that leaves too much open. The count: the compiled kernel, or without numba torch and numpy.
 """
 
 import threading
 from collections.abc import Collection
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from .coarse import Coarse, coarse_is_faithful, coarse_pays
 from .counting import counts_against, rounding_bound
-from .fixed import Fixed
 from .precision import Shape
+from .rotated import octets
 from .search import Search, length
 
-# Fewer tiles are counted before the kernel is loaded and bfloat16 is timed.
+# Fewer tiles are counted before the kernel is loaded and its product is timed.
 FEW_TILES = 128
-# Of a tile: more comparisons too near to call than this share cost more than a product in float32.
-NEAR = 1 / 12
+# Of a tile's pairs: more of them too near to call than this share cost more than other ways of deciding them all,
+# after a product in float32 and after one that took less.
+NEAR, FILTERED = 1 / 12, 1 / 4
 # Thresholds a row: above, sorting the scores is cheaper than passing over them for each.
 WIDEST = 256
-# Tiles that bfloat16 left open, at least and of those tried: then it is not tried any more.
+# Tiles that eight bits left open, at least and of those tried: then they are not tried any more.
 _LEFT_OPEN, _SHARE = 4, 1 / 3
 
 Counts = tuple[Tensor, Tensor]
@@ -49,12 +50,8 @@ class Tiles:
     def __init__(self, search: Search, shapes: Collection[Shape]) -> None:
         """shapes: of every tile to come."""
         self.search = search
-        worth = search.query.device.type == "cpu" and len(shapes) >= FEW_TILES
-        self.compiled = worth and kernel_there()
-        # torch's own passes over a bfloat16 tile cost what its product saves
-        coarse = self.compiled and bfloat16_serves(shapes)
-        self.coarse = Coarse(search.query, search.gallery) if coarse else None
-        self.fixed = Fixed(search.query, search.gallery) if coarse else None
+        self.compiled, octets_first = ways(search.query.device, shapes)
+        self.filter = Filter(search) if octets_first else None
         self._tried = self._left_open = 0
 
     def count(self, mine: Tally, columns: slice, theirs: Tally | None = None) -> None:
@@ -62,23 +59,20 @@ class Tiles:
         turned = mine.exact.new_empty((length(columns), 0)) if theirs is None else theirs.exact
         if not mine.exact.shape[1] + turned.shape[1]:
             return
-        found = self._coarsely(mine.rows, columns, mine.exact, turned)
+        found = self._filtered(mine.rows, columns, mine.exact, turned)
         if found is None:
             found = self._in_float32(mine.rows, columns, mine.exact, turned)
         mine.add(found[0])
         if theirs is not None:
             theirs.add(found[1])
 
-    def _coarsely(self, rows: slice, columns: slice, exact: Tensor, turned: Tensor) -> Counts | None:
-        """None where bfloat16 leaves too much open."""
-        if self.coarse is None or self.fixed is None or max(exact.shape[1], turned.shape[1]) > WIDEST:
+    def _filtered(self, rows: slice, columns: slice, exact: Tensor, turned: Tensor) -> Counts | None:
+        """None where the filter leaves too much open."""
+        if self.filter is None or max(exact.shape[1], turned.shape[1]) > WIDEST:
             return None
         if self._left_open >= max(_LEFT_OPEN, _SHARE * self._tried):
             return None
-        scores = self.search.without_positives(self.coarse.scores(rows, columns), rows, columns)
-        margins = self.coarse.margins(rows, columns)
-        tile = scores, self.search.query[rows], self.search.gallery[columns], exact, turned, *margins, NEAR
-        found = count_compiled(*tile, self.fixed.part(rows, columns))
+        found = self.filter.count(rows, columns, exact, turned)
         # Threads may lose a step of these numbers, which decide about speed alone.
         self._tried += 1
         self._left_open += found is None
@@ -88,48 +82,74 @@ class Tiles:
         scores = self.search.scores(rows, columns)
         mine, theirs = self.search.query[rows], self.search.gallery[columns]
         if self.compiled and max(exact.shape[1], turned.shape[1]) <= WIDEST:
-            margin = rounding_bound(mine.shape[1])
-            margins = exact.new_full((len(mine),), margin), exact.new_full((len(theirs),), margin)
-            found = count_compiled(scores, mine, theirs, exact, turned, *margins, NEAR)
+            found = count_compiled(scores, mine, theirs, exact, turned)
             if found is not None:
                 return found
             scores = self.search.scores(rows, columns)  # the kernel overwrote them
         return counts_against(scores, exact, mine, theirs), counts_against(scores.T, turned, theirs, mine)
 
 
+class Filter:
+    """Rows in eight bits and the next eight: most comparisons in much less time than float32 takes."""
+
+    def __init__(self, search: Search) -> None:
+        self.search, self.query = search, octets(search.query)
+        self.gallery = self.query if search.gallery is search.query else octets(search.gallery)
+
+    def count(self, rows: slice, columns: slice, exact: Tensor, turned: Tensor) -> Counts | None:
+        """As `count_compiled`; None where too much is left open."""
+        from . import kernel
+
+        mine, theirs = self.query.part(rows), self.gallery.part(columns)
+        codes = mine.codes, theirs.codes, mine.rest, theirs.rest, theirs.sums, theirs.rest_sums
+        limits = mine.scale, theirs.scale, mine.margin, theirs.margin, self.search.skipped(rows, columns)
+        eight = kernel.Eight(*(part.numpy() for part in (*codes, *limits)))
+        pairs = self.search.query[rows], self.search.gallery[columns]
+        tile = _tile(*pairs, exact, turned, float(mine.fine_margin.max() + theirs.fine_margin.max()), FILTERED)
+        return _counts(kernel.count_octets(eight, tile), length(columns))
+
+
 def count_compiled(
-    scores: Tensor,
-    rows: Tensor,
-    columns: Tensor,
-    exact: Tensor,
-    turned: Tensor,
-    margins: Tensor,
-    turned_margins: Tensor,
-    near: float,
-    fixed: tuple[Tensor, Tensor, float] | None = None,
+    scores: Tensor, rows: Tensor, columns: Tensor, exact: Tensor, turned: Tensor, near: float = NEAR
 ) -> Counts | None:
     """(a, P), (c, Q) int32: for each threshold of the rows and of the columns, how many exact scores reach it.
 
-    scores (a, c) = rows (a, D) @ columns (c, D).T in bfloat16 or float32, -inf in what does not count; overwritten.
-    exact (a, P) and turned (c, Q) float64 thresholds, rising, padded with +inf. A score, before its rounding to
-    bfloat16, is off by at most the margin (a,) of its row and (c,) of its column. fixed: from `Fixed.part`. None where
-    more than the share `near` is too near to call.
+    scores (a, c) float32 = rows (a, D) @ columns (c, D).T, -inf in what does not count; overwritten. exact (a, P) and
+    turned (c, Q) float64 thresholds, rising, padded with +inf. None where more than the share `near` of the pairs is
+    too near to call.
     """
-    from . import kernel, lanes
+    from . import kernel
 
-    first, second, error = fixed or (rows[:, :0].to(torch.int16), columns[:, :0].to(torch.int16), torch.inf)
-    missing = -scores.shape[1] % lanes.LANES
+    missing = -scores.shape[1] % kernel.LANES
     if missing:
         scores = torch.nn.functional.pad(scores, (0, missing), value=-torch.inf)
-    keys = scores.view(torch.int16 if scores.dtype == torch.bfloat16 else torch.int32)
-    done, counts, turned_counts = kernel.count_tile(
-        *(part.numpy() for part in (keys, rows, columns, first, second, exact, turned, margins, turned_margins)),
-        (error, rounding_bound(rows.shape[1])),
-        int(near * scores.numel()),
-    )
-    if not done:
-        return None
-    return torch.from_numpy(counts), torch.from_numpy(turned_counts[:, : len(columns)]).T
+    tile = _tile(rows, columns, exact, turned, rounding_bound(rows.shape[1]), near)
+    return _counts(kernel.count_keys(scores.view(torch.int32).numpy(), tile), len(columns))
+
+
+def _tile(rows: Tensor, columns: Tensor, exact: Tensor, turned: Tensor, margin: float, near: float) -> Any:
+    from .kernel import Tile
+
+    pairs, thresholds = (rows.numpy(), columns.numpy()), (exact.numpy(), turned.numpy())
+    return Tile(*pairs, *thresholds, margin, rounding_bound(rows.shape[1]), int(near * len(rows) * len(columns)))
+
+
+def _counts(found: tuple[bool, Any, Any], width: int) -> Counts | None:
+    done, counts, turned_counts = found
+    return (torch.from_numpy(counts), torch.from_numpy(turned_counts[:, :width]).T) if done else None
+
+
+def ways(device: torch.device, shapes: Collection[Shape]) -> tuple[bool, bool]:
+    """Whether the compiled kernel counts tiles of these products, and whether it multiplies in eight bits first."""
+    compiled = device.type == "cpu" and len(shapes) >= FEW_TILES and kernel_there()
+    return compiled, compiled and octets_serve(max(shapes))
+
+
+def octets_serve(shape: Shape) -> bool:
+    """Whether products of 8-bit rows are fast here."""
+    from .octets import octets_pay
+
+    return octets_pay(shape)
 
 
 @cache
@@ -140,8 +160,3 @@ def kernel_there() -> bool:
     except (ImportError, RuntimeError):
         return False
     return True
-
-
-def bfloat16_serves(shapes: Collection[Shape]) -> bool:
-    """Whether bfloat16 is fast in the largest of these products, and rounds in all as it has to."""
-    return coarse_pays(max(shapes)) and all(coarse_is_faithful(shape) for shape in set(shapes))

@@ -8,7 +8,15 @@ import pytest
 import torch
 
 from tests.trainables.evaluation.test_metrics import random_split
-from trainables.evaluation import chosen_engine, counting, engine, nearest_neighbours, per_query_metrics, precision
+from trainables.evaluation import (
+    chosen_engine,
+    counting,
+    engine,
+    nearest_neighbours,
+    per_query_metrics,
+    precision,
+    tiles,
+)
 from trainables.evaluation.threads import for_each
 
 
@@ -90,6 +98,19 @@ def test_metrics_are_told_with_their_products(monkeypatch, name):
     told = chosen_engine(5000, 5000, 64)
     assert told.startswith("counting on cpu, tiles of 768")
     assert repr(name) in told
+
+
+def test_metrics_are_told_with_their_kernel(monkeypatch):
+    monkeypatch.setattr(tiles, "kernel_there", lambda: True)
+    monkeypatch.setattr(tiles, "octets_serve", lambda shape: True)
+    told = chosen_engine(60_000, 60_000, 64)
+    assert told.startswith("counting on cpu by the compiled kernel, tiles of 768, products in 8 bits")
+    monkeypatch.setattr(tiles, "octets_serve", lambda shape: False)
+    assert chosen_engine(3_000, 60_000, 64).startswith(
+        "counting on cpu by the compiled kernel, tiles of 768, products at"
+    )
+    monkeypatch.setattr(tiles, "kernel_there", lambda: False)
+    assert chosen_engine(60_000, 60_000, 64).startswith("counting on cpu, tiles of 768, products at")
 
 
 def products_as(monkeypatch, less):

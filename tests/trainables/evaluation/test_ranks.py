@@ -11,15 +11,18 @@ from tests.reference.metrics import slow_metrics
 from tests.trainables.evaluation.test_metrics import compare_with_slow, random_split
 from trainables.evaluation import counting, per_query_metrics, positive_ranks, ranks, retrieval_metrics, tiles
 from trainables.evaluation.embeddings import unit_rows
+from trainables.evaluation.octets import octets_there
 
 
-@pytest.fixture(autouse=True, params=["torch", "kernel", "kernel-bfloat16"])
+@pytest.fixture(autouse=True, params=["torch", "kernel", "kernel-octets"])
 def way(request, monkeypatch):
     """Every test with every way of counting, whatever is worth it at its size and on this machine."""
-    compiled, coarse = "kernel" in request.param, "bfloat16" in request.param
-    monkeypatch.setattr(tiles, "FEW_TILES", 0 if compiled or coarse else np.inf)
+    compiled, octets = "kernel" in request.param, "octets" in request.param
+    if octets and not octets_there():
+        pytest.skip("this processor does not multiply bytes")
+    monkeypatch.setattr(tiles, "FEW_TILES", 0 if compiled else np.inf)
     monkeypatch.setattr(tiles, "kernel_there", lambda: compiled)
-    monkeypatch.setattr(tiles, "bfloat16_serves", lambda shapes: coarse)
+    monkeypatch.setattr(tiles, "octets_serve", lambda shape: octets)
 
 
 def flat_ranks(rows, labels, gallery=None, gallery_labels=None, tile=None):

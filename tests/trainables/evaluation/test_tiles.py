@@ -1,16 +1,19 @@
-"""A tile counted by the kernel from bfloat16, fixed point and float32: against comparisons one by one."""
+"""A tile counted by the kernel from 8-bit and float32 products: against comparisons one by one."""
 
 import numpy as np
 import pytest
 import torch
 
 from tests.trainables.evaluation.test_metrics import random_split
-from trainables.evaluation import coarse, per_query_metrics, tiles
-from trainables.evaluation.coarse import Coarse
-from trainables.evaluation.counting import counts_against, rounding_bound
+from trainables.evaluation import per_query_metrics, precision, tiles
+from trainables.evaluation.counting import counts_against
 from trainables.evaluation.embeddings import unit_rows
-from trainables.evaluation.fixed import STEP, Fixed
-from trainables.evaluation.tiles import count_compiled
+from trainables.evaluation.octets import octets_pay, octets_there, products
+from trainables.evaluation.rotated import FINER, octets, rotated
+from trainables.evaluation.search import Search
+from trainables.evaluation.tiles import Filter, count_compiled
+
+needs_octets = pytest.mark.skipif(not octets_there(), reason="this processor does not multiply bytes")
 
 
 def some_rows(count, dim, seed):
@@ -37,94 +40,163 @@ def one_by_one(exact, thresholds, counting):
     )
 
 
-@pytest.mark.parametrize(("height", "width"), [(1, 1), (5, 64), (33, 70), (64, 300)])
-@pytest.mark.parametrize("way", ["bfloat16", "float32", "fixed"])
-def test_counts_are_those_of_every_comparison(way, height, width):
-    rows, columns = some_rows(height, 24, 1), some_rows(width, 24, 2)
-    columns[: min(height, width)] = rows[:width]
+def search_of(rows, columns):
+    """A search in which no class is on both sides."""
+    return Search.sort(rows, np.arange(len(rows)), columns, np.arange(len(columns)) + len(rows))
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (5, 64), (33, 70), (64, 300), (20, 900)])
+@pytest.mark.parametrize("dim", [3, 24, 100, 512])
+@pytest.mark.parametrize("way", [pytest.param("octets", marks=needs_octets), "float32"])
+def test_counts_are_those_of_every_comparison(monkeypatch, way, dim, height, width):
+    rows, columns = some_rows(height, dim, 1), some_rows(width, dim, 2)
+    columns[: min(height, width)] = rows[:width]  # every score of these is near another's
     columns[-1] = 0
     exact = (rows.double() @ columns.double().T).numpy()
     thresholds, turned = some_thresholds(exact, 8, 3), some_thresholds(exact.T, 12, 4)
-    counting = np.random.default_rng(5).random(exact.shape) < 0.9
-    product = Coarse(rows, columns)
-    margins = product.margins(slice(None), slice(None))
-    scores = product.scores(slice(None), slice(None))
+    counting = np.ones(exact.shape, bool)
+    first = np.random.default_rng(5).integers(width, size=height)
+    for row, start in zip(counting, first, strict=True):
+        row[start : start + 5] = False
     if way == "float32":
         scores = rows @ columns.T
-        margins = [torch.full((len(part),), rounding_bound(24), dtype=torch.float64) for part in (rows, columns)]
-    scores[~torch.from_numpy(counting)] = -torch.inf
-    fixed = [Fixed(rows, columns).part(slice(None), slice(None))] if way == "fixed" else []
-    found = count_compiled(scores, rows, columns, thresholds, turned, *margins, 100.0, *fixed)
+        scores[~torch.from_numpy(counting)] = -torch.inf
+        found = count_compiled(scores, rows, columns, thresholds, turned, 100.0)
+    else:
+        monkeypatch.setattr(tiles, "FILTERED", 100.0)
+        ends = torch.from_numpy(np.stack([first, np.minimum(first + 5, width)], 1).astype(np.int32))
+        monkeypatch.setattr(Search, "skipped", lambda self, rows, columns: ends)
+        filtered = Filter(search_of(rows, columns))
+        found = filtered.count(slice(0, height), slice(0, width), thresholds, turned)
     np.testing.assert_array_equal(found[0].numpy(), one_by_one(exact, thresholds, counting))
     np.testing.assert_array_equal(found[1].numpy(), one_by_one(exact.T, turned, counting.T))
 
 
+def some_embeddings(kind, count, dim, random):
+    rows = random.standard_normal((count, dim)).astype(np.float32)
+    if kind == "sparse":  # rows with few numbers, which repeat: many ties
+        rows = np.round(rows) * (random.random(rows.shape) < 0.1)
+    if kind == "one direction":  # as of a network that has not learned
+        rows = 1 + 1e-2 * rows
+    if kind == "falling":  # most of a row in few coordinates
+        rows *= np.arange(1, dim + 1, dtype=np.float32) ** -1
+    if kind == "tiny":
+        rows *= np.float32(1e-30)
+    rows[: count // 8] = rows[count // 8 : 2 * (count // 8)]
+    rows[random.choice(count, 5)] = 0
+    return rows.astype(np.float32)
+
+
+@needs_octets
+@pytest.mark.parametrize("kind", ["dense", "sparse", "one direction", "falling", "tiny"])
+@pytest.mark.parametrize(("dim", "gallery"), [(5, 0), (64, 700), (200, 0), (1100, 300)])
+def test_metrics_are_those_of_the_plain_way(monkeypatch, kind, dim, gallery):
+    random = np.random.default_rng(dim)
+    rows, labels = some_embeddings(kind, 500, dim, random), random.integers(60, size=500)
+    split = rows, labels
+    if gallery:
+        others = some_embeddings(kind, gallery, dim, random)
+        others[:40] = rows[:40]
+        split = *split, others, random.integers(60, size=gallery)
+    expected = per_query_metrics(*split, full_ranking=True, tile=100)
+    monkeypatch.setattr(tiles, "FEW_TILES", 0)
+    monkeypatch.setattr(tiles, "octets_serve", lambda shape: True)
+    monkeypatch.setattr(tiles, "FILTERED", 100.0)
+    counted = []
+    count = Filter.count
+    monkeypatch.setattr(Filter, "count", lambda self, *part: counted.append(part) or count(self, *part))
+    found = per_query_metrics(*split, full_ranking=True, tile=100)
+    assert counted
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values)
+
+
 def test_what_is_too_near_to_call_is_left():
     rows = torch.ones(40, 16) / 4
-    product = Coarse(rows, rows)
-    scores, margins = product.scores(slice(None), slice(None)), product.margins(slice(None), slice(None))
     thresholds = torch.ones(40, 2, dtype=torch.float64)
-    assert count_compiled(scores.clone(), rows, rows, thresholds, thresholds, *margins, 0.5) is None
-    found = count_compiled(scores, rows, rows, thresholds, thresholds, *margins, 100.0)
+    assert count_compiled(rows @ rows.T, rows, rows, thresholds, thresholds, 0.5) is None
+    found = count_compiled(rows @ rows.T, rows, rows, thresholds, thresholds, 100.0)
     assert all((counts == 40).all() for counts in found)
 
 
 def test_more_rows_than_a_byte_or_a_16_bit_number_counts():
     rows, columns = some_rows(40_000, 2, 1), some_rows(64, 2, 2)
     exact = torch.full((len(columns), 1), -2.0, dtype=torch.float64)
-    product = Coarse(rows, columns)
-    scores, margins = product.scores(slice(None), slice(None)), product.margins(slice(None), slice(None))
-    found = count_compiled(scores, rows, columns, exact.new_empty((len(rows), 0)), exact, *margins, 1.0)
+    found = count_compiled(rows @ columns.T, rows, columns, exact.new_empty((len(rows), 0)), exact, 1.0)
     assert (found[1] == 40_000).all()
 
 
-@pytest.mark.parametrize("dim", [3, 64, 512])
-def test_bfloat16_products_are_within_their_margins(dim):
-    rows, columns = some_rows(90, dim, 1), some_rows(70, dim, 2)
+@needs_octets
+@pytest.mark.parametrize(("height", "width", "depth"), [(1, 1, 1), (6, 64, 16), (13, 130, 3)])
+def test_products_of_bytes_are_exact(height, width, depth):
+    random = np.random.default_rng(0)
+    rows, columns = (random.choice([-128, -127, 0, 1, 127], (size, 4 * depth)) for size in (height, width))
+    fours = (part.astype(np.int8).view(np.int32) for part in (rows, columns))
+    found = products(*fours, columns.sum(1).astype(np.int32))
+    np.testing.assert_array_equal(found[:, :width], rows @ columns.T)
+
+
+@pytest.mark.parametrize("dim", [1, 3, 64, 96, 512])
+@pytest.mark.parametrize("kind", ["dense", "sparse", "falling", "one direction"])
+def test_products_in_eight_bits_are_within_their_margins(kind, dim):
+    random = np.random.default_rng(1)
+    rows, columns = (unit_rows(some_embeddings(kind, count, dim, random)) for count in (90, 70))
     columns[:9] = rows[:9]
-    product = Coarse(rows, columns)
+    mine, theirs = octets(rows), octets(columns)
+    first, second = (part.codes.view(torch.int8).double() * part.scale.double()[:, None] for part in (mine, theirs))
+    assert torch.equal(mine.codes.view(torch.int8).sum(1), mine.sums)
     exact = rows.double() @ columns.double().T
-    unrounded = rows.bfloat16().double() @ columns.bfloat16().double().T
-    mine, theirs = product.margins(slice(None), slice(None))
-    assert ((unrounded - exact).abs() <= mine[:, None]).all()
-    assert ((unrounded - exact).abs() <= theirs).all()
-    assert (mine < 2.0**-6).all()
-    scores = product.scores(slice(None), slice(None))
-    assert (scores >= (exact - mine[:, None]).bfloat16()).all()
-    assert (scores <= (exact + mine[:, None]).bfloat16()).all()
+    margin = mine.margin.double()[:, None] + theirs.margin.double()
+    assert ((first @ second.T - exact).abs() <= margin).all()
+    assert margin.max() < 0.03
+    one, other = (part.rest.view(torch.int8).double() * part.scale.double()[:, None] / FINER for part in (mine, theirs))
+    assert torch.equal(mine.rest.view(torch.int8).sum(1), mine.rest_sums)
+    margin = mine.fine_margin.double()[:, None] + theirs.fine_margin.double()
+    assert ((first @ second.T + one @ second.T + first @ other.T - exact).abs() <= margin).all()
+    assert margin.max() < 5e-4
 
 
-@pytest.mark.parametrize("dim", [1, 3, 512])
-def test_fixed_point_products_are_within_their_error(dim):
-    rows, columns = some_rows(90, dim, 1), some_rows(70, dim, 2)
-    columns[0] = 0
-    columns[1] = rows[0] = -torch.eye(dim)[0]
-    first, second, error = Fixed(rows, columns).part(slice(None), slice(2, None))
-    assert first.dtype == second.dtype == torch.int16
-    products = first.double() @ second.double().T
-    assert products.abs().max() < 2**31
-    assert ((products * STEP**2 - rows.double() @ columns[2:].double().T).abs() <= error).all()
-    assert error < 2.5 * STEP * max(1, dim**0.5)
+@pytest.mark.parametrize("dim", [1, 64, 65, 192, 512])
+def test_a_rotation_changes_no_product(dim):
+    rows = some_rows(30, dim, 1).double()
+    turned = rotated(rows, dim + -dim % 64)
+    np.testing.assert_allclose(turned @ turned.T, rows @ rows.T, atol=1e-14)
+    spike = rotated(torch.eye(dim)[:1], dim + -dim % 64)
+    assert spike.abs().max() <= 1 / 8
 
 
-def test_rounding_twice_is_seen(monkeypatch):
-    assert coarse.coarse_is_faithful((64, 64, 48))
-    monkeypatch.setattr(coarse, "rounding_bound", lambda dim: -(2.0**-7))
-    assert not coarse.coarse_is_faithful.__wrapped__((64, 64, 48))
+@needs_octets
+def test_eight_bits_are_taken_where_they_pay(monkeypatch):
+    monkeypatch.setattr("trainables.evaluation.octets.much_faster", lambda way, peer: way() is not None)
+    octets_pay.cache_clear()
+    try:
+        assert octets_pay((70, 65, 50))
+        assert not octets_pay((70, 65, 2**15))
+        monkeypatch.setattr("trainables.evaluation.octets.octets_there", lambda: False)
+        assert not octets_pay((70, 65, 51))
+    finally:
+        octets_pay.cache_clear()
 
 
-def test_bfloat16_is_given_up_where_it_leaves_most_open(monkeypatch):
+def test_faster_is_clearly_faster():
+    slow = [[n * 0.5 for n in range(2000)] for _ in range(200)]
+    assert precision.much_faster(lambda: None, lambda: [sum(part) for part in slow])
+    assert not precision.much_faster(lambda: [sum(part) for part in slow], lambda: None)
+
+
+@needs_octets
+def test_eight_bits_are_given_up_where_they_leave_most_open(monkeypatch):
     """Rows as of an untrained network, all alike: float32 does the rest, with the same numbers."""
     rows, labels = random_split(size=600, classes=60, dim=16)
     rows = np.float32(1) + np.float32(1e-3) * rows
     expected = per_query_metrics(rows, labels, tile=64)
     monkeypatch.setattr(tiles, "FEW_TILES", 0)
-    monkeypatch.setattr(tiles, "bfloat16_serves", lambda shapes: True)
+    monkeypatch.setattr(tiles, "octets_serve", lambda shape: True)
     tried = []
-    scores = Coarse.scores
-    monkeypatch.setattr(Coarse, "scores", lambda self, *part: tried.append(part) or scores(self, *part))
+    count = Filter.count
+    monkeypatch.setattr(Filter, "count", lambda self, *part: tried.append(part) or count(self, *part))
     found = per_query_metrics(rows, labels, tile=64)
-    assert len(tried) < 10
+    assert 0 < len(tried) < 10
     for name, values in expected.items():
         np.testing.assert_array_equal(found[name], values)
 
@@ -138,7 +210,5 @@ def test_without_numba_the_rest_counts(monkeypatch):
 def test_float32_counts_agree_with_torch():
     rows, columns = some_rows(100, 32, 1), some_rows(130, 32, 2)
     exact = some_thresholds((rows.double() @ columns.double().T).numpy(), 40, 3)
-    margins = [torch.full((len(part),), rounding_bound(32), dtype=torch.float64) for part in (rows, columns)]
-    empty = exact.new_empty((130, 0))
-    found = count_compiled(rows @ columns.T, rows, columns, exact, empty, *margins, 100.0)
+    found = count_compiled(rows @ columns.T, rows, columns, exact, exact.new_empty((130, 0)), 100.0)
     assert torch.equal(found[0], counts_against(rows @ columns.T, exact, rows, columns))
