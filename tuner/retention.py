@@ -1,11 +1,12 @@
 """Which checkpoints stay: the best and the newest of a trial that can go on, the best alone of one that has ended."""
 
-import shutil
-from collections.abc import Collection
-from pathlib import Path
+from collections.abc import Callable, Collection
 
+from trainables import bucket
 from tuner.journal import BROKEN, Journal, Trial
 from tuner.schema import Objective
+
+CHECKPOINTS = "launch-*/trial-*/checkpoint_*"  # below a sweep's home
 
 
 def kept(trial: Trial, objective: Objective, awaited: Collection[int] = ()) -> set[int]:
@@ -19,17 +20,26 @@ def kept(trial: Trial, objective: Objective, awaited: Collection[int] = ()) -> s
     return stay
 
 
-def prune(trial: Trial, objective: Objective, awaited: Collection[int] = ()) -> None:
-    """Removes the trial's other checkpoints from the disk."""
+def prune(
+    trial: Trial,
+    objective: Objective,
+    awaited: Collection[int] = (),
+    remove: Callable[[str], None] = bucket.remove,
+) -> None:
+    """Removes the trial's other checkpoints."""
     stay = kept(trial, objective, awaited)
     for epoch, path in trial.checkpoints.items():
         if epoch not in stay:
-            shutil.rmtree(path, ignore_errors=True)
+            remove(path)
 
 
-def remove_strays(journal: Journal) -> None:
-    """Checkpoints of earlier launches that the journal does not know: a driver was killed before it wrote them down."""
-    known = {Path(path) for trial in journal.trials.values() for path in trial.checkpoints.values()}
-    for folder in journal.folder.glob("launch-*/trial-*/checkpoint_*"):
-        if folder not in known:
-            shutil.rmtree(folder, ignore_errors=True)
+def remove_strays(journal: Journal) -> set[str]:
+    """Checkpoints of earlier launches that the journal does not know: a driver was killed before it wrote them down.
+
+    Returns those that the journal knows and that are not there.
+    """
+    known = {path for trial in journal.trials.values() for path in trial.checkpoints.values()}
+    there = {str(place) for place in bucket.folders(journal.home, CHECKPOINTS)}
+    for place in there - known:
+        bucket.remove(place)
+    return known - there

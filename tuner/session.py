@@ -9,12 +9,12 @@ from typing import IO, TYPE_CHECKING
 
 from trainables.console import Bars
 from trainables.errors import UserError
-from tuner import budget, cluster, nodes, presets, probe, scheduling
+from tuner import budget, cluster, mirror, nodes, presets, probe, scheduling
 from tuner.amendments import extended
 from tuner.board import Board
 from tuner.control import ALIKE, alike
 from tuner.detachment import LAUNCHED
-from tuner.journal import FILE, Journal
+from tuner.journal import Journal
 from tuner.plan import Plan, make_plan, prepare_data
 from tuner.results import Results
 from tuner.sampling import copy_earlier, earlier_sweeps
@@ -57,14 +57,15 @@ def run_plan(plan: Plan, *, resume: bool = False, fresh: bool = False, stream: I
         set_aside(plan.sweep.folder)
     journal = Journal(plan.sweep.folder)
     journal.open()
+    board = Board(plan.sweep, plan.trials, plan.epochs, scheduling.rungs(plan.sweep, plan.epochs), stream)
     try:
-        if not journal.header:
-            journal.write("sweep", **runner.header(plan))
-        copy_earlier(earlier, journal)
-        if cluster.is_joined():
-            print(f"{plan.sweep.name} {LAUNCHED}{plan.trials} trials in {plan.sweep.folder}", file=stream, flush=True)
-        board = Board(plan.sweep, plan.trials, plan.epochs, scheduling.rungs(plan.sweep, plan.epochs), stream)
-        return runner.launch(plan, journal, board)
+        with mirror.kept(journal.folder, board.line) as kept:
+            if not journal.header:
+                journal.write("sweep", **runner.header(plan))
+            copy_earlier(earlier, journal)
+            if cluster.is_joined():
+                print(f"{plan.sweep.name} {LAUNCHED}{plan.trials} trials in {journal.home}", file=stream, flush=True)
+            return runner.launch(plan, journal, board, kept=kept)
     finally:
         journal.close()
 
@@ -93,7 +94,8 @@ def check_folder(sweep: Sweep, *, resume: bool, fresh: bool) -> None:
     folder = sweep.folder
     if resume and fresh:
         raise UserError("--resume and --fresh exclude each other")
-    standing = Standing.of(folder) if (folder / FILE).is_file() else None
+    mirror.check(folder)
+    standing = Standing.found(folder)
     if standing is not None and standing.running:
         raise UserError(f"sweep {sweep.name!r} is {standing.words()}: `roadmap-tune status` follows it")
     if standing is None or not standing.journal.header:  # a driver may be killed before it writes anything
@@ -130,7 +132,9 @@ def set_aside(folder: Path) -> None:
     if not folder.exists():
         return
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    folder.rename(folder.with_name(f"{folder.name}.before-{stamp}"))
+    name = f"{folder.name}.before-{stamp}"
+    mirror.set_aside(folder, name)
+    folder.rename(folder.with_name(name))
 
 
 def _check_worth(journal: Journal, sweep: Sweep) -> None:

@@ -6,13 +6,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainables import bucket
 from trainables.errors import UserError
+from tuner import mirror, places
 from tuner.journal import FILE, Journal, running
+from tuner.lease import SILENT_S
 from tuner.sweep import Sweep, load_sweep
-
-SILENT_S = (
-    60.0  # a driver gives a sign of life every few seconds; one of another machine that is so long silent is gone
-)
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,19 @@ class Standing:
     silent_s: float  # since the driver's last sign of life
 
     @classmethod
+    def found(cls, folder: Path) -> "Standing | None":
+        """None where there is no sweep."""
+        mirror.pull(folder)
+        return cls._read(folder) if (folder / FILE).is_file() else None
+
+    @classmethod
     def of(cls, folder: Path) -> "Standing":
+        """Of a sweep that is there."""
+        mirror.pull(folder)
+        return cls._read(folder)
+
+    @classmethod
+    def _read(cls, folder: Path) -> "Standing":
         """A lock is seen on this machine; of another one the journal's time tells."""
         journal = Journal.read(folder)
         silent = max(0.0, time.time() - (folder / FILE).stat().st_mtime)
@@ -60,19 +71,28 @@ class Standing:
 
 
 def located(path: str, settings: list[str]) -> Sweep:
-    """The sweep of a file, or of a sweep's own folder; UserError where there is neither."""
+    """The sweep of a file, or of a sweep's own folder, here or in S3; UserError where there is none."""
     folder = Path(path)
+    if bucket.is_bucket(path):
+        folder = places.folder_at(path)
+        mirror.pull(folder)
     if not (folder / FILE).is_file():
+        if bucket.is_bucket(path):
+            raise UserError(f"there is no sweep in {path}")
         return load_sweep(path, settings)
     if settings:
         raise UserError("--set lays values over a sweep file, and this is a folder")
-    written = {**Journal.read(folder).header["sweep"], "name": folder.name, "storage": str(folder.parent)}
+    written = {
+        **Journal.read(folder).header["sweep"],
+        "name": folder.name,
+        "storage": places.storage_of(folder.absolute()),
+    }
     return Sweep.model_validate_json(json.dumps(written))
 
 
 def existing(sweep: Sweep) -> Standing:
     """UserError where the sweep was never launched."""
-    standing = Standing.of(sweep.folder) if (sweep.folder / FILE).is_file() else None
+    standing = Standing.found(sweep.folder)
     if standing is None or not standing.journal.header:
         raise UserError(f"there is no sweep {sweep.name!r} in {sweep.folder}")
     if "epochs" not in standing.journal.header:

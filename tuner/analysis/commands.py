@@ -104,6 +104,7 @@ def _audit(arguments: argparse.Namespace) -> int:
             lambda trial: compose([*results.sweep.fixed(), *space.overrides(trial.point)]),
             arguments.trials,
             bars.update,
+            bars.line,
         )
     known = audit.read(results, told)
     assert known is not None, "an audit leaves its journal"

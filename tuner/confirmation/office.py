@@ -1,9 +1,12 @@
 """Where the events of a confirmation come together: the ledger first, then MLflow and the console."""
 
+import os
 import shlex
 from collections.abc import Callable
 from typing import Any
 
+from trainables import bucket
+from tuner import places
 from tuner.confirmation.arms import overrides
 from tuner.confirmation.ledger import Confirmation, Ledger, Repeat
 from tuner.sweep import Sweep
@@ -40,7 +43,10 @@ class Office:
         self._tracker.report(repeat.key, epoch, metrics, repeat.reported_at[epoch])
 
     def kept(self, repeat: Repeat, epoch: int, path: str) -> None:
-        self.ledger.write("checkpoint", repeat=repeat.key, epoch=epoch, path=path)
+        """path: as Ray says it."""
+        home = places.home(self.ledger.folder)
+        place = bucket.below(home, os.path.relpath(path, bucket.key(home))) if bucket.is_bucket(home) else path
+        self.ledger.write("checkpoint", repeat=repeat.key, epoch=epoch, path=place)
 
     def ended(self, repeat: Repeat, state: str, reason: str) -> None:
         self.ledger.write("end", repeat=repeat.key, state=state, reason=reason)

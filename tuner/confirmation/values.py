@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from trainables import bucket
 from trainables.commands import values_on_test
 from trainables.console import Bars
 from trainables.steps import Diverged
@@ -27,7 +28,8 @@ def _measure(office: Office, repeat: Repeat, bars: Bars) -> None:
     folder, trained = office.ledger.folder, repeat.trained
     assert trained is not None, "it has been trained to its end"
     try:
-        values = values_on_test(trained / CHECKPOINT, bars)
+        with bucket.local(trained) as here:
+            values = values_on_test(here / CHECKPOINT, bars)
     except Diverged as error:  # nothing was embedded on the way
         office.ended(repeat, "infeasible", f"diverged: {error}")
         return
