@@ -29,24 +29,26 @@ class Copies:
     def __init__(self, folder: Path, desk: str) -> None:
         self.folder, self.desk = folder, desk
         self._growing: dict[str, Parts] = {}  # there
-        self._whole: dict[str, float] = {}  # there: unix seconds of the last change
+        self._grown: dict[str, float] = {}  # unix seconds of their last change there
+        self._whole: dict[str, float] = {}  # there: the same
         self._sent: dict[str, tuple[int, int]] = {}  # (ns, bytes) of a whole file as this process has sent it
 
     def look(self) -> None:
         """What is there. OSError where S3 does not say."""
-        self._growing, self._whole = {}, {}
+        self._growing, self._grown, self._whole = {}, {}, {}
         root = bucket.key(self.desk)
         for found in bucket.listed(self.desk):
             name = found.path[len(root) + 1 :]
             parent, _, last = name.rpartition("/")
             if found.is_file and len(last) == DIGITS and last.isdigit() and _is(parent, GROWING):
                 self._growing.setdefault(parent, {})[int(last)] = int(found.size)
+                self._grown[parent] = max(self._grown.get(parent, 0.0), found.mtime.timestamp())
             elif found.is_file and _is(name, WHOLE):
                 self._whole[name] = found.mtime.timestamp()
 
-    def changed(self, name: str) -> float:
-        """Unix seconds."""
-        return self._whole.get(name, 0.0)
+    def grown(self, name: str) -> float:
+        """Unix seconds of the last change there of a file that grows."""
+        return self._grown.get(name, 0.0)
 
     @property
     def known(self) -> bool:

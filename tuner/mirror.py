@@ -44,31 +44,28 @@ def desk(folder: Path) -> str:
     return bucket.below(places.home(folder), DESK)
 
 
-def pull(folder: Path) -> None:
-    """Brings the sweep's files here, where it is in S3 and nobody drives it on this machine.
+def pull(folder: Path) -> bool:
+    """Brings the sweep's files here, where it is in S3 and nobody drives it from here; whether somebody does elsewhere.
 
     What is here alone, since S3 was away when its driver ended, goes there. UserError, in one line, where S3 gives no
     answer, or where both have gone on without each other.
     """
     if not is_mirrored(folder) or running(folder):
-        return
+        return False
     copies = Copies(folder, desk(folder))
     with refused(folder):
         copies.look()
         if not copies.known:
-            return
+            return False
+        driver = holder(copies.desk)
         with contextlib.closing(take(folder / FILE, f"the sweep in {folder} is running")):
             copies.fetch()
-            _sign(folder, copies)
+            # the time of its driver's last sign of life, as on a shared folder
+            heard = copies.grown(FILE) if driver is None else driver.last
+            os.utime(folder / FILE, (heard, heard))
         if copies.ahead():
             _send(folder, copies)
-
-
-def _sign(folder: Path, copies: Copies) -> None:
-    """The journal's time is that of its driver's last sign of life, as on a shared folder."""
-    last = holder(copies.desk)
-    seconds = last.last if last is not None else copies.changed(FILE)
-    os.utime(folder / FILE, (seconds, seconds))
+    return driver is not None and driver.lives
 
 
 def _send(folder: Path, copies: Copies) -> None:

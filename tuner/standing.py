@@ -25,22 +25,22 @@ class Standing:
     @classmethod
     def found(cls, folder: Path) -> "Standing | None":
         """None where there is no sweep."""
-        mirror.pull(folder)
-        return cls._read(folder) if (folder / FILE).is_file() else None
+        driven = mirror.pull(folder)
+        return cls._read(folder, driven) if (folder / FILE).is_file() else None
 
     @classmethod
     def of(cls, folder: Path) -> "Standing":
         """Of a sweep that is there."""
-        mirror.pull(folder)
-        return cls._read(folder)
+        return cls._read(folder, mirror.pull(folder))
 
     @classmethod
-    def _read(cls, folder: Path) -> "Standing":
-        """A lock is seen on this machine; of another one the journal's time tells."""
+    def _read(cls, folder: Path, driven: bool) -> "Standing":
+        """A lock is seen on this machine; of another one the journal's time tells. driven: a lease in S3 says so."""
         journal = Journal.read(folder)
         silent = max(0.0, time.time() - (folder / FILE).stat().st_mtime)
         last = journal.launches[-1] if journal.launches else None
-        elsewhere = last is not None and not last.state and last.host != platform.node() and silent < SILENT_S
+        heard = driven or (last is not None and last.host != platform.node() and silent < SILENT_S)
+        elsewhere = last is not None and not last.state and heard
         standing = cls(journal, running(folder) or elsewhere, silent)
         if not standing.running:
             journal.rest()

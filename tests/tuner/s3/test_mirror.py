@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from trainables.errors import UserError
 from tuner import copies, lease, mirror, places, requests, session
 from tuner.journal import FILE, Journal
 from tuner.mirror import Mirror
+from tuner.places import ROOT
 from tuner.standing import Standing, existing, located
 from tuner.sweep import Sweep
 
@@ -120,6 +122,21 @@ def test_one_driver_at_a_time(stored: Sweep, on: Callable[[str], None], monkeypa
     assert lease.holder(mirror.desk(stored.folder)) is not None, "it is the other's"
     other.close()
     assert lease.holder(mirror.desk(stored.folder)) is None
+    journal.close()
+
+
+def test_another_account_of_the_drivers_machine_sees_it(
+    stored: Sweep, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    journal = begun(stored)
+    kept = sent(stored)
+    monkeypatch.setenv(ROOT, str(tmp_path / "another"))
+    assert existing(stored).running
+    kept.close()
+    gone = existing(stored)
+    assert not gone.running and re.search(
+        r"nothing was heard of its driver on head \(pid \d+\) for \d+ s", gone.words()
+    )
     journal.close()
 
 
