@@ -200,8 +200,8 @@ def local(place: str | Path, told: Told = lambda error: None) -> Iterator[Path]:
         yield Path(folder)
 
 
-def cause(error: OSError) -> str:
+def cause(error: OSError | ValueError) -> str:
     """Why a storage refuses, in a few words."""
-    if error.errno is not None and error.strerror:
+    if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return next((said for pattern, said in CAUSES.items() if re.search(pattern, str(error))), first_line(error)[:200])

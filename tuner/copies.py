@@ -96,6 +96,8 @@ class Copies:
         begin = max(parts, default=0)
         if parts.get(begin, 0) >= PART:
             begin += parts[begin]
+        if (self.folder / name).stat().st_size == begin + parts.get(begin, 0):
+            return
         with (self.folder / name).open("rb") as file:
             file.seek(begin)
             content = file.read()
@@ -124,8 +126,9 @@ class Copies:
                 file.seek(begin)
                 if file.read(common - begin) != theirs[: common - begin]:
                     raise UserError(
-                        f"{self.folder} and {bucket.key(self.desk)} have gone apart: two drivers have written {name}; "
-                        f"to go on with that of the bucket, rename this one: mv {self.folder} {self.folder}.aside"
+                        f"{self.folder} and {bucket.key(self.desk)} have gone apart: two drivers have written {name}, "
+                        f"or one has started over; to go on with that of the bucket: mv {self.folder} "
+                        f"{self.folder}.aside"
                     )
         return here - there
 

@@ -193,7 +193,7 @@ class Mirror:
                 self._send()
                 self._remove(old)
                 self._take_requests()
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a lease that is no JSON
             if not self._away:
                 self._say(f"{self._there}: {bucket.cause(error)}; it is copied later, nothing is lost")
             self._away = True

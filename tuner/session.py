@@ -64,7 +64,9 @@ def run_plan(plan: Plan, *, resume: bool = False, fresh: bool = False, stream: I
                 journal.write("sweep", **runner.header(plan))
             copy_earlier(earlier, journal)
             if cluster.is_joined():
-                print(f"{plan.sweep.name} {LAUNCHED}{plan.trials} trials in {journal.home}", file=stream, flush=True)
+                print(
+                    f"{plan.sweep.name} {LAUNCHED}{plan.trials} trials in {plan.sweep.place}", file=stream, flush=True
+                )
             return runner.launch(plan, journal, board, kept=kept)
     finally:
         journal.close()
@@ -100,7 +102,7 @@ def check_folder(sweep: Sweep, *, resume: bool, fresh: bool) -> None:
         raise UserError(f"sweep {sweep.name!r} is {standing.words()}: `roadmap-tune status` follows it")
     if standing is None or not standing.journal.header:  # a driver may be killed before it writes anything
         if resume:
-            raise UserError(f"there is no sweep to resume in {folder}")
+            raise UserError(f"there is no sweep to resume in {sweep.place}")
         existing = next(parent for parent in folder.parents if parent.exists())
         if not os.access(existing, os.W_OK):
             raise UserError(f"storage={sweep.storage!r}: {existing} cannot be written to")
@@ -111,7 +113,9 @@ def check_folder(sweep: Sweep, *, resume: bool, fresh: bool) -> None:
     state = "is finished" if journal.complete else "was interrupted"
     if not resume:
         goes_on = "" if journal.complete else "`roadmap-tune resume` (--resume) goes on with it, "
-        raise UserError(f"sweep {sweep.name!r} {state} in {folder}: {goes_on}--fresh sets it aside and starts over")
+        raise UserError(
+            f"sweep {sweep.name!r} {state} in {sweep.place}: {goes_on}--fresh sets it aside and starts over"
+        )
     check_same(journal, sweep)
     if journal.complete:
         raise UserError(f"sweep {sweep.name!r} {state}: `roadmap-tune extend` adds trials, --fresh starts over")
@@ -123,7 +127,7 @@ def check_same(journal: Journal, sweep: Sweep) -> None:
     changed = _changed(journal, sweep)
     if changed:
         raise UserError(
-            f"the sweep in {journal.folder} has another {changed}: --fresh starts over, another name starts beside it"
+            f"the sweep in {sweep.place} has another {changed}: --fresh starts over, another name starts beside it"
         )
 
 

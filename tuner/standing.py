@@ -94,9 +94,9 @@ def existing(sweep: Sweep) -> Standing:
     """UserError where the sweep was never launched."""
     standing = Standing.found(sweep.folder)
     if standing is None or not standing.journal.header:
-        raise UserError(f"there is no sweep {sweep.name!r} in {sweep.folder}")
+        raise UserError(f"there is no sweep {sweep.name!r} in {sweep.place}")
     if "epochs" not in standing.journal.header:
-        raise UserError(f"the sweep in {sweep.folder} is an earlier version's: `run --fresh` sets it aside")
+        raise UserError(f"the sweep in {sweep.place} is an earlier version's: `run --fresh` sets it aside")
     return standing
 
 

@@ -19,7 +19,7 @@ SAME = ("train", "space", "objective", "validation")  # in the file and in the j
 def results_of(sweep: Sweep, now: bool) -> Results:
     standing = Standing.found(sweep.folder)
     if standing is None:
-        raise UserError(f"there is no sweep {sweep.name!r} in {sweep.folder}: `roadmap-tune run` makes it")
+        raise UserError(f"there is no sweep {sweep.name!r} in {sweep.place}: `roadmap-tune run` makes it")
     journal = standing.journal
     ran = journal.header["sweep"]
     if ran["scheduler"]["name"] == "pbt":
@@ -30,7 +30,7 @@ def results_of(sweep: Sweep, now: bool) -> Results:
     for key, value in sweep.model_dump(mode="json").items():
         if key in SAME and ran[key] != value:
             raise UserError(
-                f"the sweep in {sweep.folder} ran with another {key}: confirm it with the file that it ran with"
+                f"the sweep in {sweep.place} ran with another {key}: confirm it with the file that it ran with"
             )
     if standing.running:
         raise UserError(f"sweep {sweep.name!r} is running: its winner is not known yet")
