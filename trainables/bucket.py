@@ -31,6 +31,7 @@ CAUSES = {
     r"ACCESS_DENIED|INVALID_ACCESS_KEY|SIGNATURE|EXPIRED|TOKEN|HTTP status 40[13]": "the credentials in the environment"
     " or the role of the machine are missing, or may not do that",
     r"NETWORK_CONNECTION|curlCode|REQUEST_TIMEOUT": "it cannot be reached",
+    r"RESOURCE_NOT_FOUND|HTTP status 404": "there is no S3, or no such bucket",
     r"MovedPermanently|HTTP status 301|REDIRECT": "the bucket is in another region: ?region=... names it",
 }
 

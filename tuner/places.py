@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-import platformdirs
-
 from trainables import bucket
 from trainables.errors import UserError
 
@@ -75,7 +73,11 @@ def for_ray(home: str) -> dict[str, Any]:
 
 def _desks() -> Path:
     root = os.environ.get(ROOT)
-    return (Path(root).expanduser() if root else platformdirs.user_state_path("roadmap-tune")).resolve() / "desks"
+    if root:
+        return Path(root).expanduser().resolve() / "desks"
+    import platformdirs
+
+    return platformdirs.user_state_path("roadmap-tune").resolve() / "desks"
 
 
 def _named(storage: str) -> str:
