@@ -72,7 +72,7 @@ def launch(
     tracker = Tracker(sweep.tracking, sweep.name, journal.header["launch"])
     desk = Desk(plan, journal, tracker, board, bucket.remove if kept is None else kept.discard)
     desk.open()
-    gone = patiently(lambda: retention.remove_strays(journal), told)
+    gone = patiently(lambda: retention.remove_strays(journal, sweep.objective), told)
     if kept is not None:
         kept.missing(gone)
     desk.settle()

@@ -151,10 +151,6 @@ def test_old_checkpoints_go_when_the_copy_of_the_journal_is_past_them(
     journal.open()
     journal.write("point", trial=0, point={})
     with_checkpoints(journal, [0.1, 0.4, 0.3])
-    stray = bucket.below(journal.home, "launch-1/trial-0001-0/checkpoint_000000/training.ckpt")
-    bucket.write(stray, b"x")
-    assert retention.remove_strays(journal) == set()
-    assert len(bucket.folders(journal.home, retention.CHECKPOINTS)) == 3
     order: list[str] = []
     write, remove = bucket.write, bucket.remove
     kept = mirror.Mirror(journal.folder, print)
@@ -167,10 +163,15 @@ def test_old_checkpoints_go_when_the_copy_of_the_journal_is_past_them(
     kept.close()
     removed = [place for place in order if "checkpoint_" in place]
     assert removed == [journal.trials[0].checkpoints[1]] and "journal" in order[0]
-    left = bucket.folders(journal.home, retention.CHECKPOINTS)
-    assert sorted(left) == [journal.trials[0].checkpoints[2], journal.trials[0].checkpoints[3]]
-    bucket.remove(left[0])
-    assert retention.remove_strays(journal) == {journal.trials[0].checkpoints[1], left[0]}
+    left = sorted(bucket.folders(journal.home, retention.CHECKPOINTS))
+    assert left == [journal.trials[0].checkpoints[2], journal.trials[0].checkpoints[3]]
+
+    journal.write("end", trial=0, state="finished", reason="")  # and the driver is killed
+    stray = bucket.below(journal.home, "launch-1/trial-0001-0/checkpoint_000000")
+    bucket.write(bucket.below(stray, "training.ckpt"), b"x")
+    gone = retention.remove_strays(journal, Objective())
+    assert bucket.folders(journal.home, retention.CHECKPOINTS) == [journal.trials[0].checkpoints[2]]
+    assert gone == {journal.trials[0].checkpoints[1], journal.trials[0].checkpoints[3]}
     journal.close()
 
 
