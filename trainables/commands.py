@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
+from torch import Tensor
 
 from trainables import checkpoint, estimate
 from trainables.building import build_dataset, build_losses, build_optimizers
@@ -84,6 +85,20 @@ def values_on_test(path: Path, bars: Bars) -> dict[str, dict[str, np.ndarray]]:
     """Test split -> metric -> (N,) by query, NaN where a query has no positive, of the network in a checkpoint."""
     with _restored(path, (), bars) as training:
         return {one.name: training.by_query(one) for one in _named(training, TEST)}
+
+
+class Seen(NamedTuple):
+    """A split as a network sees it: its images and their embeddings (N, D)."""
+
+    images: LabelledImages
+    embeddings: Tensor
+
+
+def seen_in_validation(path: Path, bars: Bars) -> Seen:
+    """The classes that the training of a checkpoint held out. UserError where it held out none."""
+    with _restored(path, (), bars) as training:
+        (split,) = _named(training, VALIDATION)
+        return Seen(split.query, training.embed(split.query))
 
 
 @contextmanager

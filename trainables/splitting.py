@@ -24,10 +24,14 @@ def train_and_validation(
 
 def validations(experiment: Experiment, images: LabelledImages) -> list[RetrievalSplit]:
     """What each training of a trial is validated on: the one split that is held out, or every fold."""
-    folds = experiment.experience.kfold
-    wanted = [experiment] if folds is None else [fold_of(experiment, fold) for fold in range(folds)]
-    found = (train_and_validation(one, images)[1] for one in wanted)
+    found = (train_and_validation(one, images)[1] for one in trainings(experiment))
     return [split for split in found if split is not None]
+
+
+def trainings(experiment: Experiment) -> list[Experiment]:
+    """The trainings of one trial: itself, or one for each of its folds."""
+    folds = experiment.experience.kfold
+    return [experiment] if folds is None else [fold_of(experiment, fold) for fold in range(folds)]
 
 
 def fold_of(experiment: Experiment, fold: int) -> Experiment:

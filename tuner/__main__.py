@@ -10,6 +10,7 @@ roadmap-tune retry search_spaces/emoji.yaml --failed
 roadmap-tune concurrent search_spaces/emoji.yaml 4
 roadmap-tune confirm search_spaces/emoji.yaml  its winner and the presets over fresh seeds, then the test split, once
 roadmap-tune report search_spaces/emoji.yaml   one page: the verdict, figures, every trial
+roadmap-tune pictures search_spaces/emoji.yaml what the winner and the defaults find, right and wrong
 roadmap-tune results search_spaces/emoji.yaml  every trial with its state and reason; --csv
 roadmap-tune analysis search_spaces/emoji.yaml what matters, which ranges and budgets to change
 roadmap-tune audit search_spaces/emoji.yaml    were winners stopped? a few trials run to their end
@@ -24,7 +25,8 @@ roadmap-tune data info sop --root DIR          counts, sizes, fingerprint
 roadmap-tune data stage search_spaces/emoji.yaml   a sweep's data sets, here or on every node of a cluster, made once
 
 With --address HOST:PORT (of a Ray cluster) or --cluster FILE (of `ray up FILE`) run, resume, extend, retry, status,
-logs, stop, concurrent, track, results, analysis, report and ui happen there: docs/cluster/README.md.
+logs, stop, concurrent, track, confirm, audit, results, analysis, report, pictures and ui happen there:
+docs/cluster/README.md.
 """
 
 import argparse
@@ -38,7 +40,7 @@ from tuner import commands, datasets
 from tuner.analysis import commands as analysis
 from tuner.confirmation.command import add_command as add_confirm
 from tuner.remote import options
-from tuner.reporting.command import add_command as add_report
+from tuner.reporting import command as reporting
 from tuner.simulation import commands as simulation
 
 
@@ -84,9 +86,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_launches(add, launch)
     _add_check(add, sweep)
     _add_looks(add, reachable)
-    add_confirm(add, sweep)
-    add_report(add, reachable)
-    analysis.add_commands(add, sweep, reachable)
+    add_confirm(add, reachable)
+    reporting.add_commands(add, reachable)
+    analysis.add_commands(add, reachable)
     simulation.add_commands(add, sweep)
     datasets.add_commands(add, reachable)
     return parser

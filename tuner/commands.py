@@ -231,7 +231,7 @@ def _ended(arguments: argparse.Namespace, outcome: "Outcome") -> int:
     from tuner.summary import closing_lines, pixel_floor
 
     def floor(plan: "Plan") -> dict[str, float]:
-        found: dict[str, float] = nodes.on_some(pixel_floor, plan, cpu=plan.sweep.resources.cpu)
+        found: dict[str, float] = nodes.on_some(pixel_floor, plan, resources=plan.sweep.resources)
         return found
 
     where = floor if cluster.is_joined() else None

@@ -85,9 +85,9 @@ def _stage(arguments: argparse.Namespace) -> int:
         plan = make_plan(sweep, here=False)
         if cluster.is_joined():
             nodes.room()  # those that are announced shall have the data too
-            found = staging.stage(plan, bars.update)
+            found = staging.stage(plan.data, plan.sweep.resources, bars.update)
         else:
-            found = {"here": staging.stage_here(plan, bars.update)}
+            found = {"here": staging.stage_here(plan.data, bars.update)}
     width = max((len(address) for address in found), default=0)
     for address, staged in sorted(found.items()):
         print(f"{address:{width}}  {staged.state:6}  {staged.seconds:5.0f} s  {'; '.join(staged.told)}")

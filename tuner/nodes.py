@@ -4,7 +4,7 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,8 @@ from trainables import bucket
 from trainables.errors import UserError, first_line
 from trainables.experiment import Experiment
 from tuner import places, probe, staging
-from tuner.plan import Plan
 from tuner.room import Room, of_ray
+from tuner.schema import Resources
 from tuner.sweep import Sweep
 
 SECONDS_TO_ANSWER = 180.0  # a node unpacks the code and starts a process first
@@ -35,10 +35,18 @@ def room() -> Room:
     return found
 
 
+def check_room(sweep: Sweep, concurrent: int | None = None) -> None:
+    """NoRoom where so many of its trials at a time (`budget.concurrent`, if none is said) will never run."""
+    if concurrent is not None:
+        budget = sweep.budget.model_copy(update={"concurrent": concurrent})
+        sweep = sweep.model_copy(update={"budget": budget})
+    room().check(sweep)
+
+
 def measure(experiment: Experiment) -> probe.Memory:
     """`probe.in_a_child` on a node that has a GPU to itself."""
     try:
-        found: probe.Memory = on_some(probe.in_a_child, experiment, cpu=1, gpu=1)
+        found: probe.Memory = on_some(probe.in_a_child, experiment, resources=Resources(cpu=1, gpu=1))
     except TimeoutError as error:
         raise UserError(f"the memory of a batch could not be measured: {error}") from None
     return found
@@ -63,9 +71,9 @@ def check_storage(sweep: Sweep) -> None:
         bucket.remove(mark)
 
 
-def prepare(plan: Plan, progress: staging.Progress) -> list[str]:
+def prepare(experiments: Sequence[Experiment], resources: Resources, progress: staging.Progress) -> list[str]:
     """The data sets on every node that a trial may come to; what is in them. UserError where one is not."""
-    found = staging.stage(plan, progress)
+    found = staging.stage(experiments, resources, progress)
     for address, staged in found.items():
         if staged.state == staging.FAILED:
             raise UserError(f"node {address}: {staged.told[0]}")
@@ -98,18 +106,36 @@ def on_each(function: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
     return found
 
 
-def on_some(function: Callable[..., Any], *arguments: Any, cpu: float, gpu: float = 0) -> Any:
-    """What the function gives on some node with room for it. TimeoutError where none has for minutes."""
+def on_some(
+    function: Callable[..., Any],
+    *arguments: Any,
+    resources: Resources,
+    seconds: float | None = SECONDS_FOR_A_PLACE,
+    meanwhile: Callable[[], object] = lambda: None,
+) -> Any:
+    """What the function gives on some node that has these resources free, as a worker of a trial needs them.
+
+    TimeoutError where there is no answer in so many seconds; None: however long it takes, of a cluster with room.
+    meanwhile: called about once a second.
+    UserError where the node is lost time and again; what the function raises.
+    """
     import ray
 
-    reference = ray.remote(function).options(num_cpus=cpu, num_gpus=gpu).remote(*arguments)
+    task = ray.remote(function).options(
+        num_cpus=resources.cpu, num_gpus=resources.gpu, resources=dict(resources.custom)
+    )
+    reference, began = task.remote(*arguments), time.monotonic()
+    while not ray.wait([reference], timeout=SECONDS_BETWEEN_LOOKS)[0]:
+        meanwhile()
+        if seconds is not None and time.monotonic() - began > seconds:
+            ray.cancel(reference, force=True)
+            raise TimeoutError(f"no node had room within {seconds:g} s")
     try:
-        return ray.get(reference, timeout=SECONDS_FOR_A_PLACE)
-    except ray.exceptions.GetTimeoutError:
-        ray.cancel(reference, force=True)
-        raise TimeoutError(f"no node had room within {SECONDS_FOR_A_PLACE:g} s") from None
+        return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
-        raise error.as_instanceof_cause() from None
+        raise error.cause from None
+    except ray.exceptions.RayError as error:
+        raise UserError(f"a node of the cluster was lost: {first_line(error)}") from None
 
 
 def _made(mark: str, sweep: Sweep) -> None:

@@ -1,16 +1,16 @@
 """Sweep -> Plan: every part composed and checked before anything is launched or written."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from trainables.building import build_dataset
+from trainables.building import build_dataset, build_sampler
 from trainables.composition import compose, groups
 from trainables.data import summary
 from trainables.data.loading import cores
 from trainables.errors import UserError, unknown
 from trainables.evaluation import metric_names
 from trainables.experiment import Experiment
-from trainables.splitting import train_and_validation
+from trainables.splitting import train_and_validation, trainings
 from tuner import budget, presets, probe, scheduling, space, store, study
 from tuner.edges import checked_points
 from tuner.room import Room
@@ -88,13 +88,15 @@ def cards() -> int:
     return torch.cuda.device_count()
 
 
-def prepare_data(plan: Plan, progress: Callable[[str, int, int], None]) -> list[str]:
-    """The data sets on this machine, built or fetched where they can be; what is in them, line by line."""
+def prepare_data(experiments: Iterable[Experiment], progress: Callable[[str, int, int], None]) -> list[str]:
+    """Their data sets on this machine, built or fetched where they can be; what is in them, line by line."""
     lines = []
-    for experiment in plan.data:
+    for experiment in experiments:
         dataset = build_dataset(experiment)
         dataset.ensure(progress)
-        train_and_validation(experiment, dataset.train())  # refuses what every trial would be refused for
+        for fold in trainings(experiment):  # refuses what every trial would be refused for
+            train, _ = train_and_validation(fold, dataset.train())
+            build_sampler(fold, train.labels, train.super_labels)
         lines += summary(dataset)
     return lines
 

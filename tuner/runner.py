@@ -10,7 +10,7 @@ from typing import Any
 
 import ray
 from ray import tune
-from ray.tune import FailureConfig, RunConfig, TuneConfig
+from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig
 from ray.tune.experiment import Trial as RayTrial
 
 from trainables import bucket
@@ -138,6 +138,8 @@ def _fit(desk: Desk, control: Control, trainable: Any) -> None:
             verbose=0,
             callbacks=[recorder],
             failure_config=FailureConfig(max_failures=0),  # there is one way back, from the journal
+            # a report asks for its own; at the end there may be no training to save, only why there is none
+            checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
         ),
     )
     for noisy in ("ray.tune.execution.tune_controller", "ray.tune.tune"):  # a traceback for each lost worker

@@ -86,9 +86,9 @@ def tell_and_prepare(plan: Plan, stream: IO[str], said: Sequence[str] = ()) -> N
 def _prepared(plan: Plan, bars: Bars) -> list[str]:
     """The data sets where trials will run; what is in them."""
     if not cluster.is_joined():
-        return prepare_data(plan, bars.update)
+        return prepare_data(plan.data, bars.update)
     nodes.check_storage(plan.sweep)
-    return nodes.prepare(plan, bars.update)
+    return nodes.prepare(plan.data, plan.sweep.resources, bars.update)
 
 
 def check_folder(sweep: Sweep, *, resume: bool, fresh: bool) -> None:

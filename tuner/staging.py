@@ -5,13 +5,15 @@ wait and find it built.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from trainables.errors import first_line
-from tuner.plan import Plan, prepare_data
+from trainables.experiment import Experiment
+from tuner.plan import prepare_data
 from tuner.room import machine_of
+from tuner.schema import Resources
 
 Progress = Callable[[str, int, int], None]
 BUILT, THERE, FAILED = "built", "there", "failed"
@@ -27,8 +29,8 @@ class Staged:
     seconds: float
 
 
-def stage_here(plan: Plan, progress: Progress) -> Staged:
-    """The data sets on this machine."""
+def stage_here(experiments: Sequence[Experiment], progress: Progress) -> Staged:
+    """Their data sets on this machine."""
     began, made = time.monotonic(), False
 
     def heard(what: str, done: int, total: int) -> None:
@@ -37,16 +39,16 @@ def stage_here(plan: Plan, progress: Progress) -> Staged:
         progress(what, done, total)
 
     try:
-        told = tuple(prepare_data(plan, heard))
+        told = tuple(prepare_data(experiments, heard))
     except Exception as error:  # whatever is wrong with one node's disk, the others are told of too
         return Staged(FAILED, (first_line(error),), time.monotonic() - began)
     return Staged(BUILT if made else THERE, told, time.monotonic() - began)
 
 
-def stage(plan: Plan, progress: Progress) -> dict[str, Staged]:
+def stage(experiments: Sequence[Experiment], resources: Resources, progress: Progress) -> dict[str, Staged]:
     """node's address -> what became of it, on each node of the joined cluster that has room for a trial's worker.
 
-    progress: told once a second how many of the nodes are done.
+    resources: of a trial. progress: told once a second how many of the nodes are done.
     """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -54,9 +56,9 @@ def stage(plan: Plan, progress: Progress) -> dict[str, Staged]:
     task = ray.remote(num_cpus=0, max_retries=0)(_staged)
     working: dict[Any, str] = {}
     for node in ray.nodes():
-        if node["Alive"] and machine_of(node["Resources"]).bundles(plan.sweep.resources):
+        if node["Alive"] and machine_of(node["Resources"]).bundles(resources):
             here = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            working[task.options(scheduling_strategy=here).remote(plan)] = node["NodeManagerAddress"]
+            working[task.options(scheduling_strategy=here).remote(experiments)] = node["NodeManagerAddress"]
     found: dict[str, Staged] = {}
     nodes = len(working)
     while working:
@@ -77,6 +79,6 @@ def _result(reference: Any) -> Staged:
     return staged
 
 
-def _staged(plan: Plan) -> Staged:
+def _staged(experiments: Sequence[Experiment]) -> Staged:
     """Runs on a node."""
-    return stage_here(plan, lambda what, done, total: None)
+    return stage_here(experiments, lambda what, done, total: None)

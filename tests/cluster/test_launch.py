@@ -91,6 +91,10 @@ def test_from_ray_up_to_the_report_and_ray_down(hosts: Hosts, files: Path) -> No
     page = folder / "report" / "report.html"
     assert done.returncode == 0 and f"the report: {page}" in done.stdout and page.is_file(), done.stdout
     assert "small launched: 3 trials" in on_the_laptop(hosts, files, "logs", "small.yaml", *cluster).stdout
+    done = on_the_laptop(hosts, files, "confirm", "small.yaml", *cluster, "--seeds", "2", "--set", "confirm.arms=1")
+    assert done.returncode == 0 and "test split of this sweep has been seen once" in done.stdout, done.stdout
+    done = on_the_laptop(hosts, files, "audit", "small.yaml", *cluster)
+    assert done.returncode == 2 and done.stdout.count("there is nothing to audit") == 1, done.stdout
 
     ctrl_c_detaches_and_the_sweep_goes_on(hosts, files)
     ui_brings_mlflow_to_the_laptop(hosts, files)

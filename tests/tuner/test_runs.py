@@ -178,16 +178,21 @@ def test_interrupted_both_ways_killed_and_resumed(sweep_file: Path, tmp_path: Pa
             assert trial.reports.items() <= after.trials[number].reports.items() or not trial.ended
 
 
-def test_a_diverging_trial_is_infeasible_and_the_sweep_goes_on(sweep_file: Path, tmp_path: Path) -> None:
-    space = "space={optimizer.backbone.lr: {choice: [0.001, 1.0e+30]}}"
-    grid = "search={sampler: grid, trials: 4, seed: 1}"
+def test_trials_that_cannot_be_trained_say_why_and_the_sweep_goes_on(sweep_file: Path, tmp_path: Path) -> None:
+    lr, images = "optimizer.backbone.lr", "dataset.sampler.kwargs.samples_per_class"
+    space = f"space={{{lr}: {{choice: [0.001, 1.0e+30]}}, {images}: {{choice: [4, 8]}}}}"
+    grid = "search={sampler: grid, trials: 5, seed: 1}"
     process = start(sweep_file, "--set", space, "--set", grid, "--set", "budget.concurrent=1")
     output = finish(process)
-    assert process.returncode == 0, output
-    trials = Journal.read(tmp_path / "runs" / "small").trials
-    diverged = [trial for trial in trials.values() if trial.point["optimizer.backbone.lr"] == 1e30]
-    assert diverged and all(trial.state == "infeasible" and "diverged" in trial.reason for trial in diverged)
-    assert mlflow_runs(tmp_path)[diverged[0].id][0][0] == "FAILED"
+    assert process.returncode == 1 and "Traceback" not in output, output
+    trials = Journal.read(tmp_path / "runs" / "small").trials.values()
+    told = {(trial.point[lr], trial.point[images]): (trial.state, trial.reason) for trial in trials}
+    assert told[(0.001, 4)][0] == "finished"
+    assert told[(1e30, 4)][0] == "infeasible" and "diverged" in told[(1e30, 4)][1]
+    for state, reason in (told[(0.001, 8)], told[(1e30, 8)]):  # before their first epoch: no class has so many
+        assert state == "failed" and "a batch needs 2 classes with at least 8 images" in reason, reason
+    diverged = next(trial for trial in trials if trial.state == "infeasible")
+    assert mlflow_runs(tmp_path)[diverged.id][0][0] == "FAILED"
 
 
 def tune(*words: str, folder: Path) -> tuple[int, str]:

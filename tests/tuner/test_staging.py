@@ -36,7 +36,7 @@ NOWHERE = "/dev/null/nowhere"  # nothing can be built there, not even by root
 
 @pytest.mark.parametrize(("does", "state"), [("build", "built"), ("nothing", "there"), ("fail", "failed")])
 def test_what_became_of_the_data_here(monkeypatch: pytest.MonkeyPatch, does: str, state: str) -> None:
-    def prepare(plan: Any, progress: Callable[[str, int, int], None]) -> list[str]:
+    def prepare(experiments: Any, progress: Callable[[str, int, int], None]) -> list[str]:
         if does == "build":
             progress("cache images", 1, 2)
         if does == "fail":
@@ -44,7 +44,7 @@ def test_what_became_of_the_data_here(monkeypatch: pytest.MonkeyPatch, does: str
         return ["120 images"]
 
     monkeypatch.setattr(staging, "prepare_data", prepare)
-    staged = staging.stage_here(SimpleNamespace(), lambda *sign: None)  # type: ignore[arg-type]
+    staged = staging.stage_here((), lambda *sign: None)
     assert (staged.state, staged.told) == (state, ("sop: /data/sop is missing",) if does == "fail" else ("120 images",))
 
 
@@ -142,6 +142,8 @@ def two_nodes(tiny_emoji: Path, sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("RAY_worker_niceness", "0")  # else they starve on a busy machine
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # as this process found it when it imported Ray
     folder = tempfile.mkdtemp(prefix="rt-")  # short: a socket's path
+    monkeypatch.setenv("RAY_TMPDIR", folder)  # where Ray's test cluster leaves its address
+    (Path(folder) / "ray").mkdir()
     with cluster.loopback_alone():
         nodes = Cluster()
         try:
@@ -163,7 +165,10 @@ def test_a_sweep_goes_on_where_the_data_are(
     plan = make_plan(two_nodes, here=False)
     listed = sorted(ray.nodes(), key=lambda node: node["NodeManagerPort"])
     monkeypatch.setattr(ray, "nodes", lambda: [{**one, "NodeManagerAddress": one["NodeID"]} for one in listed])
-    states = {node: staged.state for node, staged in staging.stage(plan, lambda *sign: None).items()}
+    states = {
+        node: staged.state
+        for node, staged in staging.stage(plan.data, plan.sweep.resources, lambda *sign: None).items()
+    }
     assert sorted(states.values()) == ["failed", "there"]
     from ray import cloudpickle, tune
 

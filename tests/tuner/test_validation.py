@@ -47,7 +47,17 @@ def test_the_unit_is_decided_in_one_place(sweep_file: Path, path: str) -> None:
 def test_folds_that_the_data_do_not_have_are_refused_before_launch(sweep_file: Path) -> None:
     plan = make_plan(load_sweep(sweep_file, ["validation={protocol: kfold, folds: 4, unit: super-class}"]))
     with pytest.raises(UserError, match="4 folds need at least 4 super-classes, there are 3"):
-        prepare_data(plan, lambda what, done, total: None)
+        prepare_data(plan.data, lambda what, done, total: None)
+
+
+@pytest.mark.parametrize("protocol", ["holdout", "kfold"])
+def test_a_batch_that_the_train_split_cannot_fill_is_refused_before_launch(sweep_file: Path, protocol: str) -> None:
+    """24 classes of 5 images, of which a third is held out."""
+    needs = ["train=[dataset.sampler.kwargs.batch_size=80]"]  # 20 classes
+    validation = {"holdout": "fraction: 0.34", "kfold": "folds: 3"}[protocol]
+    plan = make_plan(load_sweep(sweep_file, [*needs, f"validation={{protocol: {protocol}, {validation}}}"]))
+    with pytest.raises(UserError, match="a batch needs 20 classes with at least 4 images, the data have 16"):
+        prepare_data(plan.data, lambda what, done, total: None)
 
 
 def test_the_spread_is_told_beside_the_mean(folded: Sweep) -> None:

@@ -63,7 +63,7 @@ class Emoji:
         with (self.folder / "manifest.csv").open(newline="") as file:
             rows = list(csv.DictReader(file))
         names, labels = np.unique([row["label"] for row in rows], return_inverse=True)
-        _, super_labels = np.unique([row["super_label"] for row in rows], return_inverse=True)
+        super_names, super_labels = np.unique([row["super_label"] for row in rows], return_inverse=True)
         try:
             source = ArrayImages(self.folder / "images.npy")
         except ValueError:
@@ -76,6 +76,7 @@ class Emoji:
             labels.astype(np.int64),
             super_labels.astype(np.int64),
             tuple(str(name) for name in names),
+            tuple(str(name) for name in super_names),
         )
 
     def _check(self) -> None:

@@ -118,6 +118,7 @@ def _labelled(folder: Path, listing: Listing) -> dict[str, LabelledImages]:
         labels,
         None if None in supers else above,
         tuple(classes),
+        tuple(name for name in supers if name is not None),
     )
     ends = np.cumsum([len(entries) for entries in listing.values()])
     return dict(zip(listing, map(every.subset, np.split(every.rows, ends[:-1])), strict=True))

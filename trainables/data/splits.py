@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
+from PIL import Image
 from torch import Tensor
 
 
@@ -21,7 +22,8 @@ class ImageSource(Protocol):
 class LabelledImages:
     """n images of a source with their classes.
 
-    rows (n,) int64 into the source; labels (n,) int64; super_labels (n,) int64 or None; class_names by label.
+    rows (n,) int64 into the source; labels (n,) int64; super_labels (n,) int64 or None; class_names by label,
+    super_names by super-label.
     """
 
     source: ImageSource
@@ -29,6 +31,7 @@ class LabelledImages:
     labels: np.ndarray
     super_labels: np.ndarray | None
     class_names: tuple[str, ...]
+    super_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         assert self.rows.shape == self.labels.shape, "one label for each row"
@@ -44,6 +47,10 @@ class LabelledImages:
     @property
     def num_classes(self) -> int:
         return len(np.unique(self.labels))
+
+    def picture(self, position: int) -> Image.Image:
+        """As its source has it: before any transform."""
+        return Image.fromarray(self.source[int(self.rows[position])].permute(1, 2, 0).numpy())
 
     def subset(self, positions: np.ndarray) -> "LabelledImages":
         """The images at these positions, in this order."""

@@ -77,9 +77,8 @@ def chosen(results: Results, count: int) -> list[Trial]:
 
 def run(
     results: Results,
-    experiment: Callable[[Trial], "Experiment"],
     count: int,
-    progress: Progress,
+    progress: Progress = lambda what, done, total: None,
     say: Callable[[str], None] = print,
 ) -> None:
     """Runs what the audit's journal has not ended yet. UserError where no trial of the sweep was stopped.
@@ -89,6 +88,7 @@ def run(
     trials = chosen(results, count)
     if not trials:
         raise UserError(f"no trial of sweep {results.sweep.name!r} was stopped: there is nothing to audit")
+    mirror.pull(results.sweep.folder)  # this may be another machine than the one that was asked
     journal = Journal(results.sweep.folder / FOLDER)
     journal.open()
     try:
@@ -97,13 +97,31 @@ def run(
                 if trial.number not in journal.trials:
                     journal.write("point", trial=trial.number, point=trial.point)
                 if not journal.trials[trial.number].ended:
-                    _run_one(journal, trial, experiment(trial), progress)
+                    _run_one(journal, trial, _experiment(results, trial), progress)
     finally:
         journal.close()
 
 
+def standing(results: Results) -> list[tuple[str, int, int]]:
+    """What a `Progress` would be told now of the trial that is being run, here or on another machine."""
+    found = []
+    mirror.pull(results.sweep.folder)
+    for trial in Journal.read(results.sweep.folder / FOLDER).trials.values():
+        if trial.reports and not trial.ended:
+            found.append((f"trial {trial.id}", max(trial.reports), _experiment(results, trial).experience.max_iter))
+    return found
+
+
+def _experiment(results: Results, trial: Trial) -> "Experiment":
+    from trainables.composition import compose
+    from tuner import space
+
+    return compose([*results.sweep.fixed(), *space.overrides(trial.point)])
+
+
 def read(results: Results, noise: Noise) -> Audit | None:
     """What the audits of the sweep have found so far; None where there was none."""
+    mirror.pull(results.sweep.folder)
     folder = results.sweep.folder / FOLDER
     if not (folder / FILE).is_file():
         return None

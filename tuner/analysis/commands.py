@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trainables.errors import UserError
 from tuner.analysis import text
@@ -13,9 +13,12 @@ from tuner.results import Results
 from tuner.standing import Standing, existing, located
 from tuner.sweep import Sweep
 
+if TYPE_CHECKING:
+    from tuner.analysis import audit
 
-def add_commands(commands: Any, sweep: argparse.ArgumentParser, reachable: argparse.ArgumentParser) -> None:
-    """Registers them; sweep: the parser of a sweep file and --set; reachable: that with the options of a cluster."""
+
+def add_commands(commands: Any, reachable: argparse.ArgumentParser) -> None:
+    """Registers them; reachable: the parser of a sweep file, --set and the options of a cluster."""
     results = commands.add_parser("results", parents=[reachable], help="every trial with its state and reason")
     results.add_argument("--csv", type=Path, metavar="FILE", help="write the table there too")
     results.set_defaults(command=_results)
@@ -24,7 +27,7 @@ def add_commands(commands: Any, sweep: argparse.ArgumentParser, reachable: argpa
     )
     analysis.add_argument("--json", type=Path, metavar="FILE", help="write everything as data there too")
     analysis.set_defaults(command=_analysis)
-    audit = commands.add_parser("audit", parents=[sweep], help="run a few stopped trials to their end")
+    audit = commands.add_parser("audit", parents=[reachable], help="run a few stopped trials to their end")
     audit.add_argument("--trials", type=int, default=4, metavar="N")
     audit.set_defaults(command=_audit)
     compare = commands.add_parser("compare", help="sweeps at equal trials, epochs and device hours")
@@ -85,9 +88,8 @@ def _analysis(arguments: argparse.Namespace) -> int:
 
 
 def _audit(arguments: argparse.Namespace) -> int:
-    from trainables.composition import compose
     from trainables.console import Bars
-    from tuner import space
+    from tuner import cluster
     from tuner.analysis import audit
     from tuner.analysis.noise import noise
     from tuner.analysis.report import audit_lines
@@ -98,19 +100,32 @@ def _audit(arguments: argparse.Namespace) -> int:
     if Standing.of(results.sweep.folder).running:
         raise UserError(f"sweep {results.sweep.name!r} is running: audit it when it has ended")
     told = noise(results, arguments.seeds)
-    with Bars(sys.stderr) as bars:
-        audit.run(
-            results,
-            lambda trial: compose([*results.sweep.fixed(), *space.overrides(trial.point)]),
-            arguments.trials,
-            bars.update,
-            bars.line,
-        )
+    with cluster.joined(results.sweep, arguments.address), Bars(sys.stderr) as bars:
+        if cluster.is_joined():
+            _on_a_node(results, arguments.trials, bars.update)
+        else:
+            audit.run(results, arguments.trials, bars.update, bars.line)
     known = audit.read(results, told)
     assert known is not None, "an audit leaves its journal"
     conclusion, *rest = audit_lines(known)
     print("\n".join([*text.sentence(conclusion), *rest]))
     return 0
+
+
+def _on_a_node(results: Results, count: int, progress: "audit.Progress") -> None:
+    """The head may have no GPU and no data; how far it is, the audit's journal says."""
+    from tuner import nodes
+    from tuner.analysis import audit
+
+    nodes.check_room(results.sweep, concurrent=1)
+    nodes.check_storage(results.sweep)
+
+    def look() -> None:
+        for what, done, total in audit.standing(results):
+            progress(what, done, total)
+
+    resources = results.sweep.resources
+    nodes.on_some(audit.run, results, count, resources=resources, seconds=None, meanwhile=look)
 
 
 def _compare(arguments: argparse.Namespace) -> int:

@@ -2,12 +2,12 @@
 
 import uuid
 
-from trainables.building import build_dataset
 from trainables.composition import compose
 from trainables.console import Bars
 from trainables.errors import UserError
 from tuner import store
 from tuner.confirmation.arms import chosen, fresh_seeds, overrides, seeds_of
+from tuner.confirmation.data import ready
 from tuner.confirmation.ledger import Arm, Ledger, Repeat
 from tuner.results import Results
 from tuner.standing import Standing
@@ -50,7 +50,7 @@ def begin(results: Results, ledger: Ledger, arms: int | None, seeds: int | None,
                 "run `roadmap-tune confirm` without --arms and --seeds first, it goes on"
             )
         bars.line(f"going on with confirmation {last.number}")
-        build_dataset(compose(sweep.train)).ensure(bars.update)
+        ready(sweep, compose(sweep.train), bars)
         return
     if last is not None and not again:
         told = "; ".join(verdict.sentence() for verdict in last.verdicts or ())
@@ -73,12 +73,7 @@ def _check(sweep: Sweep, arms: list[Arm], seeds: list[int], bars: Bars) -> None:
             experiment = compose(overrides(sweep, Repeat(arm, seeds[0])))
         except UserError as error:
             raise UserError(f"{arm.name} cannot be trained on the full train split: {error}") from None
-    dataset = build_dataset(experiment)
-    dataset.ensure(bars.update)
-    if not dataset.test():
-        raise UserError(
-            f"dataset={experiment.dataset.name} has no test split as it is set up: nothing can be confirmed"
-        )
+    ready(sweep, experiment, bars)
     store.check(sweep.tracking)
 
 

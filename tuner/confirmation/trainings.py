@@ -61,7 +61,7 @@ def _fit(office: Office, waiting: list[Repeat], interruption: Interruption) -> N
             verbose=0,
             callbacks=[_Follower(office, interruption)],
             failure_config=FailureConfig(max_failures=LOST_RETRIES),
-            checkpoint_config=CheckpointConfig(num_to_keep=1),  # the newest
+            checkpoint_config=CheckpointConfig(num_to_keep=1, checkpoint_at_end=False),  # the newest
         ),
     ).fit()
 

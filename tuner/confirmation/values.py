@@ -1,5 +1,6 @@
 """The metrics of every query on the test split: measured once a training, kept for whoever wants to judge anew."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,11 @@ from trainables.commands import values_on_test
 from trainables.console import Bars
 from trainables.steps import Diverged
 from trainables.trainable import CHECKPOINT
+from tuner import cluster, nodes
 from tuner.confirmation.ledger import Repeat
 from tuner.confirmation.office import Office
+
+Measured = dict[str, dict[str, NDArray[np.float64]]]  # test split -> metric -> by query (N,)
 
 
 def measure(office: Office, bars: Bars) -> None:
@@ -28,8 +32,7 @@ def _measure(office: Office, repeat: Repeat, bars: Bars) -> None:
     folder, trained = office.ledger.folder, repeat.trained
     assert trained is not None, "it has been trained to its end"
     try:
-        with bucket.local(trained) as here:
-            values = values_on_test(here / CHECKPOINT, bars)
+        values = _on_test(office, repeat, trained, bars)
     except Diverged as error:  # nothing was embedded on the way
         office.ended(repeat, "infeasible", f"diverged: {error}")
         return
@@ -40,9 +43,28 @@ def _measure(office: Office, repeat: Repeat, bars: Bars) -> None:
     office.tested(repeat, {name: float(np.nanmean(by_query)) for name, by_query in flat.items()}, str(file))
 
 
-def read_values(file: Path) -> dict[str, dict[str, NDArray[np.float64]]]:
-    """Test split -> metric -> by query (N,), of one training."""
-    found: dict[str, dict[str, NDArray[np.float64]]] = {}
+def _on_test(office: Office, repeat: Repeat, trained: str, bars: Bars) -> Measured:
+    """Where the data are: the head of a cluster may have neither them nor a GPU."""
+    if not cluster.is_joined():
+        return _values(trained, bars)
+    bars.line(f"{repeat.arm.name}, seed {repeat.seed}: the test split")
+    values: Measured = nodes.on_some(_on_a_node, trained, resources=office.sweep.resources, seconds=None)
+    return values
+
+
+def _on_a_node(trained: str) -> Measured:
+    with Bars(sys.stderr) as bars:
+        return _values(trained, bars)
+
+
+def _values(trained: str, bars: Bars) -> Measured:
+    with bucket.local(trained) as folder:
+        return values_on_test(folder / CHECKPOINT, bars)
+
+
+def read_values(file: Path) -> Measured:
+    """Of one training."""
+    found: Measured = {}
     with np.load(file, allow_pickle=False) as arrays:
         for key in arrays.files:
             split, _, name = key.partition("/")

@@ -21,7 +21,14 @@ from tuner.remote.options import add_options
 from tuner.remote.parcel import packed
 from tuner.standing import located
 
-LAUNCHES = ("run", "resume", "extend", "retry")  # they go on after this command
+BESIDE = ("confirm", "audit")  # they train, and are no launch of the sweep
+LAUNCHES = ("run", "resume", "extend", "retry", *BESIDE)  # they go on after this command
+# what one may want afterwards: of one that ended well, and of one that did not
+NEXT = {
+    "run": (("results", "ui"), ("logs", "results", "resume")),
+    "confirm": (("report", "ui"), ("logs", "confirm")),
+    "audit": (("analysis", "report"), ("logs", "audit")),
+}
 DASHBOARD_PORT = 8265
 
 
@@ -41,7 +48,7 @@ def carry_out(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     _, words = options.parse_known_args(list(argv))
     command = words[0]
     for option in ("csv", "json", "seeds"):
-        if getattr(arguments, option, None) is not None:
+        if isinstance(getattr(arguments, option, None), Path):
             raise UserError(f"--{option}: a file of this machine, and {command} happens on the cluster; leave it out")
     name = _name(arguments)
     with _reached(arguments) as place:
@@ -50,9 +57,14 @@ def carry_out(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
             return _logs(jobs, place, name, arguments)
         if command == "ui":
             return _ui(jobs, place, name, words, arguments.port)
+        beside = jobs.newest(name, BESIDE) if command == "stop" else None
+        if beside is not None and not jobs.ended(beside):
+            jobs.stop(beside)
+            print(f"{beside} is stopped; the same command goes on with it")
+            return 0
         if command in LAUNCHES:
             return _launch(jobs, place, name, words, arguments)
-        on_nodes = ["--address", cluster.HERE] if command == "data" else []
+        on_nodes = ["--address", cluster.HERE] if command in ("data", "pictures") else []
         code = _look(jobs, name, [*words, *on_nodes])
         if command == "report" and code == 0:
             how = "scp HEAD:PAGE ." if place.cluster is None else f"ray rsync-down {place.cluster.file} PAGE ."
@@ -90,23 +102,24 @@ def _launch(jobs: Jobs, place: Place, name: str, words: list[str], arguments: ar
         job = jobs.submit(sent, folder, name)
     print(f"job {job} on {place.dashboard.url}", file=sys.stderr)
     try:
-        launched = (lambda text: f"{name} {LAUNCHED}" in text) if arguments.detach else None
+        launched = (lambda text: f"{name} {LAUNCHED}" in text) if getattr(arguments, "detach", False) else None
         if not jobs.follow(job, _shown, launched):
-            return _detached(name, place, arguments.sweep)
+            return _detached(name, place, arguments.sweep, words[0])
     except KeyboardInterrupt:
         print(file=sys.stderr)
-        return _detached(name, place, arguments.sweep)
+        return _detached(name, place, arguments.sweep, words[0])
     except ConnectionGone as error:
         print(f"roadmap-tune: no connection to {place.dashboard.named} any more: {error}", file=sys.stderr)
-        return _detached(name, place, arguments.sweep, code=1)
+        return _detached(name, place, arguments.sweep, words[0], code=1)
     code = jobs.code(job)
     if code != REFUSED:  # it says itself what was wrong, and nothing has happened
-        next_ones = ("results", "ui") if code == 0 else ("logs", "results", "resume")
+        ends_well, ends_badly = NEXT.get(words[0], NEXT["run"])
+        next_ones = ends_well if code == 0 else ends_badly
         print(f"from here: {_commands(place, arguments.sweep, *next_ones)}", file=sys.stderr)
     return code
 
 
-def _detached(name: str, place: Place, sweep: str, code: int = 0) -> int:
+def _detached(name: str, place: Place, sweep: str, command: str, code: int = 0) -> int:
     print(f"detached: {name} goes on there without this machine. From any shell:", file=sys.stderr)
     for line in _commands(place, sweep, "logs", "status", "stop").split("; "):
         print(f"  {line}", file=sys.stderr)

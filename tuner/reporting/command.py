@@ -1,4 +1,4 @@
-"""`roadmap-tune report SWEEP`."""
+"""`roadmap-tune report SWEEP` and `roadmap-tune pictures SWEEP`."""
 
 import argparse
 import sys
@@ -9,24 +9,28 @@ from trainables.errors import UserError
 
 if TYPE_CHECKING:
     from tuner.reporting.contents import Contents
+    from tuner.reporting.pictures import Pictures
     from tuner.results import Results
 
 FOLDER, PAGE, FIGURES = "report", "report.html", "figures"
 
 
-def add_command(commands: Any, sweep: argparse.ArgumentParser) -> None:
-    """sweep: the parser of SWEEP, --set and where it is, which it shares with other commands."""
+def add_commands(commands: Any, sweep: argparse.ArgumentParser) -> None:
+    """sweep: the parser of SWEEP, --set and where it is, which they share with other commands."""
     report = commands.add_parser("report", parents=[sweep], help="one page: verdict, figures, every trial")
     report.add_argument("--out", type=Path, metavar="FOLDER", help="where to (the sweep's folder/report)")
     report.add_argument("--seeds", type=Path, metavar="CSV", help="repeated seeds, of `roadmap-tune record`")
     report.add_argument("--offline", action="store_true", help="leave MLflow alone")
     report.set_defaults(command=_report)
+    pictures = commands.add_parser(
+        "pictures", parents=[sweep], help="what the winner and the defaults find: queries, confused classes, maps"
+    )
+    pictures.add_argument("--offline", action="store_true", help="leave MLflow alone")
+    pictures.set_defaults(command=_pictures)
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    from tuner import store
     from tuner.analysis.commands import found
-    from tuner.standing import existing
 
     results = found(arguments.sweep, arguments.settings)
     folder = arguments.out or results.sweep.folder / FOLDER
@@ -34,12 +38,58 @@ def _report(arguments: argparse.Namespace) -> int:
     write(made, folder)
     print(made.verdict)
     print(f"the report: {folder / PAGE}; its {len(made.figures)} figures: {folder / FIGURES}")
+    if made.wanting:
+        print(made.wanting)
     if not arguments.offline:
-        launch = existing(results.sweep).journal.header["launch"]
-        trouble = store.attach(results.sweep.tracking, results.sweep.name, launch, folder, FOLDER)
-        if trouble:
-            print(f"warning: not in MLflow: {trouble}", file=sys.stderr)
+        _attach(results, folder, FOLDER)
     return 0
+
+
+def _pictures(arguments: argparse.Namespace) -> int:
+    from tuner import cluster, nodes
+    from tuner.analysis.commands import found
+    from tuner.reporting import drawing, pictures
+
+    results = found(arguments.sweep, arguments.settings)
+    folder = results.sweep.folder / pictures.FOLDER
+    with cluster.joined(results.sweep, arguments.address):
+        if cluster.is_joined():  # the head may have neither data nor a GPU
+            nodes.check_room(results.sweep, concurrent=1)
+            made, panels = nodes.on_some(_drawn, results, resources=results.sweep.resources, seconds=None)
+        else:
+            made, panels = _drawn(results)
+    drawing.write(made, panels, folder)
+    split = "the validation split" if made.fold is None else f"fold {made.fold}"
+    for arm in made.arms:
+        print(
+            f"the {arm.role}, trial {arm.trial} at epoch {arm.epoch}, on {split}: "
+            f"mAP@R {arm.map_at_r:.4f}, R@1 {arm.recall_at_1:.4f}"
+        )
+    print(f"the pictures: {folder}; `roadmap-tune report {arguments.sweep}` shows them")
+    if not arguments.offline:
+        _attach(results, folder, pictures.FOLDER)
+    return 0
+
+
+def _drawn(results: "Results") -> "tuple[Pictures, dict[str, bytes]]":
+    from trainables.console import Bars
+    from trainables.data import seal_test_splits
+    from tuner.reporting import drawing
+
+    seal_test_splits()
+    with Bars(sys.stderr) as bars:
+        return drawing.make(results, bars)
+
+
+def _attach(results: "Results", folder: Path, place: str) -> None:
+    """A copy in MLflow; a line where there is none."""
+    from tuner import store
+    from tuner.standing import existing
+
+    launch = existing(results.sweep).journal.header["launch"]
+    trouble = store.attach(results.sweep.tracking, results.sweep.name, launch, folder, place)
+    if trouble:
+        print(f"warning: not in MLflow: {trouble}", file=sys.stderr)
 
 
 def made_of(results: "Results", seeds: Path | None, file: str) -> "Contents":
@@ -48,12 +98,16 @@ def made_of(results: "Results", seeds: Path | None, file: str) -> "Contents":
     from tuner.analysis.noise import noise
     from tuner.analysis.report import report
     from tuner.confirmation.ledger import Ledger
+    from tuner.reporting import pictures
     from tuner.reporting.contents import contents
     from tuner.standing import existing
 
     planned = compose(results.sweep.fixed()).experience.max_iter
     known = report(results, noise(results, seeds), planned)
-    return contents(results, known, Ledger.read(results.sweep.folder), existing(results.sweep).words(), file)
+    folder = results.sweep.folder
+    shown = pictures.read(folder)
+    drawn = [] if shown is None else pictures.embedded(folder, shown)
+    return contents(results, known, Ledger.read(folder), existing(results.sweep).words(), file, shown, drawn)
 
 
 def write(made: "Contents", folder: Path) -> None:

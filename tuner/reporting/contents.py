@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tuner.analysis import text
-from tuner.reporting import parameters, progress, proof
+from tuner.reporting import parameters, progress, proof, retrieval
 from tuner.reporting.figure import Figure
+from tuner.reporting.pictures import Picture, Pictures
 
 if TYPE_CHECKING:
     from tuner.analysis.report import Report
@@ -17,16 +18,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Section:
-    """Some figures under one heading; `said` stands above them."""
+    """Some pictures and figures under one heading; `said` stands above them."""
 
     title: str
     said: str
     figures: tuple[Figure, ...]
+    pictures: tuple[Picture, ...] = ()
 
 
 @dataclass(frozen=True)
 class Contents:
-    """verdict: one sentence, what to believe and do; facts: a few lines below it; repeat: commands to copy."""
+    """verdict: one sentence, what to believe and do; facts: a few lines below it; repeat: commands to copy.
+
+    wanting: how to get what the report could have and has not; "" where it has everything.
+    """
 
     name: str
     goal: str
@@ -36,36 +41,72 @@ class Contents:
     columns: tuple[str, ...]
     rows: tuple[tuple[object, ...], ...]
     repeat: tuple[tuple[str, str], ...]
+    wanting: str
 
     @property
     def figures(self) -> list[Figure]:
         return [figure for section in self.sections for figure in section.figures]
 
 
-def contents(results: "Results", found: "Report", ledger: "Ledger", standing: str, file: str) -> Contents:
-    """standing: how the sweep stands, in words. file: how the user called it, for the commands."""
+def contents(
+    results: "Results",
+    found: "Report",
+    ledger: "Ledger",
+    standing: str,
+    file: str,
+    shown: Pictures | None,
+    drawn: Sequence[Picture],
+) -> Contents:
+    """standing: how the sweep stands, in words. file: how the user called it, for the commands.
+
+    shown, drawn: what `roadmap-tune pictures` has left; None and nothing where it was not called.
+    """
     confirmation = next((one for one in reversed(ledger.confirmations) if one.complete), None)
     sections = [
         _section("Proof", _seen(ledger), [*proof.seeds(confirmation), proof.folds(results)]),
         _section("Progress", "", _progress(results, found)),
         *([] if results.sweep.scheduler.name == "pbt" else _settings(results, found)),
+        *([] if shown is None else [_retrieval(shown, drawn)]),
     ]
+    wanting = _wanting(results, shown, file)
     table = results.table.drop(columns="checkpoint")
     rows = [tuple(_cell(value) for value in row) for row in table.itertuples(index=False)]
     return Contents(
         results.sweep.name,
         results.sweep.goal,
         _verdict(results, found, confirmation, file),
-        tuple(_facts(results, found, standing)),
+        (*_facts(results, found, standing), *([wanting] if wanting else [])),
         tuple(section for section in sections if section.figures),
         tuple(map(str, table.columns)),
         tuple(rows),
         tuple(_repeat(results, file)),
+        wanting,
     )
 
 
 def _section(title: str, said: str, figures: Sequence[Figure | None]) -> Section:
     return Section(title, said, tuple(figure for figure in figures if figure is not None))
+
+
+def _retrieval(shown: Pictures, drawn: Sequence[Picture]) -> Section:
+    arms = "; ".join(
+        f"the {arm.role}, trial {arm.trial} at epoch {arm.epoch}: mAP@R {arm.map_at_r:.4f}, R@1 {arm.recall_at_1:.4f}"
+        for arm in shown.arms
+    )
+    split = "The validation split" if shown.fold is None else f"Fold {shown.fold} of the validation"
+    said = f"{split}, {shown.images:,} images. {arms[0].upper()}{arms[1:]}."
+    return Section("Retrieval", said, tuple(retrieval.figures(shown)), tuple(drawn))
+
+
+def _wanting(results: "Results", shown: Pictures | None, file: str) -> str:
+    if results.best is None:
+        return ""
+    how = f"`roadmap-tune pictures {file}` makes them"
+    if shown is None:
+        return f"There are no retrieval pictures: {how}, with the checkpoints and the data."
+    if (shown.arms[0].trial, shown.arms[0].epoch) != (results.best.id, results.best_metrics(results.best)["epoch"]):
+        return f"The retrieval pictures are those of trial {shown.arms[0].trial}, the best one then: {how} anew."
+    return ""
 
 
 def _progress(results: "Results", found: "Report") -> list[Figure | None]:

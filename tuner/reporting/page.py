@@ -39,12 +39,19 @@ def write_page(contents: Contents, path: Path) -> None:
 
 def _section(section: Section) -> str:
     said = f"<p>{html.escape(section.said)}</p>" if section.said else ""
+    pictures = "".join(
+        f'<figure class="wide" id="{picture.name}"><h3>{html.escape(picture.title)}</h3>'
+        f"<figcaption>{html.escape(picture.said)}</figcaption>"
+        f'<div class="panel"><img src="{picture.address}" alt="{html.escape(picture.title)}"></div></figure>'
+        for picture in section.pictures
+    )
     figures = "".join(
         f'<figure id="{figure.name}"><h3>{html.escape(figure.title)}</h3>'
         f'<figcaption>{html.escape(figure.conclusion)}</figcaption><div class="chart"></div></figure>'
         for figure in section.figures
     )
-    return f'<section><h2>{html.escape(section.title)}</h2>{said}<div class="figures">{figures}</div></section>'
+    inside = f'<div class="figures">{pictures}{figures}</div>'
+    return f"<section><h2>{html.escape(section.title)}</h2>{said}{inside}</section>"
 
 
 def _code(sentence: str) -> str:

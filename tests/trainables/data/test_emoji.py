@@ -100,6 +100,7 @@ def test_build(packages: tuple[Package, ...], tmp_path: Path) -> None:
     train, test = Emoji(str(tmp_path / "data")).train(), Emoji(str(tmp_path / "data")).test()[0].query
     assert len(train) + len(test) == 16 and not set(train.labels) & set(test.labels)
     assert set(train.class_names) == set(LABELS)
+    assert train.super_names == ("Animals & Nature", "Food & Drink", "Travel & Places")
 
 
 def test_an_interrupted_build_goes_on_where_it_was(

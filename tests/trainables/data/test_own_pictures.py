@@ -17,7 +17,7 @@ def test_folders_are_split_by_class_by_share_and_seed(tmp_path: Path) -> None:
     assert len(set(quarter.train().labels)) == 12 and len(set(quarter.test()[0].query.labels)) == 4
     assert names(half.train()) == names(ClassFolders(str(tmp_path)).train())
     assert names(half.train()) != names(ClassFolders(str(tmp_path), split_seed=1).train())
-    assert half.train().super_labels is None
+    assert half.train().super_labels is None and half.train().super_names == ()
     assert paths(half.train())[0].count("/") == 1
 
 
@@ -42,6 +42,10 @@ def test_two_levels_are_super_class_and_class(tmp_path: Path) -> None:
     assert set(names(train)) < {f"super{a}/c{b}" for a in range(2) for b in range(4)}
     assert train.super_labels is not None
     assert sorted(set(train.super_labels)) == [0, 1] and len(set(train.labels)) == 4
+    above = [train.super_names[label] for label in train.super_labels]
+    assert above == [name.partition("/")[0] for name in names(train)]
+    shown, stored = train.picture(3), train.source[int(train.rows[3])]
+    assert shown.size == (stored.shape[2], stored.shape[1]) and shown.getpixel((1, 0)) == tuple(stored[:, 0, 1])
 
 
 def test_what_is_no_picture_by_its_ending_is_left_aside_and_told(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def test_the_verdict(tmp_path: Path, final: float, noise: float | None, told: st
 def test_nothing_stopped_is_refused(tmp_path: Path) -> None:
     made = results([trial(0, {}, [0.2])], storage=str(tmp_path))
     with pytest.raises(UserError, match="nothing to audit"):
-        audit.run(made, lambda one: None, 4, lambda what, done, total: None)  # type: ignore[arg-type,return-value]
+        audit.run(made, 4)
     assert not (made.sweep.folder / audit.FOLDER).exists()
 
 
@@ -93,10 +93,10 @@ def test_a_stopped_trial_runs_to_its_end(sweep: Sweep) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        audit.run(known, lambda one: experiment, 4, interrupted)
+        audit.run(known, 4, interrupted)
     shutil.rmtree(sweep.folder / "launch-1")  # what it had reached is its own
     epochs = []
-    audit.run(known, lambda one: experiment, 4, lambda what, done, total: epochs.append(done))
+    audit.run(known, 4, lambda what, done, total: epochs.append(done))
     record = Journal.read(sweep.folder / audit.FOLDER).trials[1]
     assert epochs == [3, 4] and record.state == "finished"
     assert {epoch: untimed(metrics) for epoch, metrics in record.reports.items()} == {n: whole[n] for n in (2, 3, 4)}
