@@ -19,6 +19,7 @@ from tests.tuner.s3.conftest import keys, request
 from trainables import bucket, trainable
 from trainables.errors import UserError
 from tuner import mirror, nodes, places, retention, session
+from tuner.__main__ import main
 from tuner.journal import Journal
 from tuner.schema import Objective
 from tuner.sweep import Sweep, load_sweep
@@ -89,6 +90,21 @@ def test_what_stands_against_a_launch_is_one_line(
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith(f"trainables.errors.UserError: storage={storage!r}: ") and said in last
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", ["run", "resume", "status", "confirm"])
+def test_a_command_ends_with_one_line(
+    command: str, sweep_file: Path, on: Callable[[str], None], server: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    storage = f"s3://not-there/x?endpoint_override={server}&scheme=http"
+    assert main([command, str(sweep_file), "--set", f"storage={json.dumps(storage)}"]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    said = (
+        "there is no such bucket"
+        if command in ("run", "resume")
+        else "there is no sweep 'small' in s3://not-there/x/small"
+    )
+    assert line.startswith("roadmap-tune: ") and said in line
 
 
 def reader(server: str) -> dict[str, str]:
