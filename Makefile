@@ -12,7 +12,7 @@ BIN := .venv/bin
 .PHONY: help install sweep test test-cluster check bench bench-full ui clean
 help:
 	@echo "make sweep   an ASHA sweep of ROADMAP trainings on emoji, minutes on two cores"
-	@echo "make ui      the MLflow UI of its trials on 127.0.0.1:$(PORT)"
+	@echo "make ui      the MLflow UI of the newest sweep, or of SWEEP=..., on 127.0.0.1:$(PORT)"
 	@echo "make test    all tests        make check   lint and types        make install   .venv alone"
 	@echo "make test-cluster   the tests on several hosts in network namespaces: root, and docs/cluster/testing.md's packages"
 	@echo "make bench   every hot path beside its peers, into $(BENCH), under ten minutes; make bench-full: the large sizes too"
@@ -34,7 +34,7 @@ sweep: install
 	@$(BIN)/roadmap-tune run $(SWEEP) $(ARGS)
 
 ui: install
-	@$(BIN)/roadmap-tune ui $(SWEEP) --port $(PORT)
+	@$(BIN)/roadmap-tune ui $(if $(filter file,$(origin SWEEP)),,$(SWEEP)) --port $(PORT)
 
 test: .venv/.installed-dev
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)

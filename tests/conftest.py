@@ -37,6 +37,10 @@ def write_emoji(root: Path, classes: int = CLASSES, seed: int = 0, noise: float 
     return root
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--screenshots", metavar="FOLDER", help="keep there what the browser's tests look at")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with the most slow tests first: two processes that share the files then end at about the same time."""
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))

@@ -5,6 +5,7 @@ roadmap-train dataset=emoji loss=roadmap experience.max_iter=5 loss.SupAP.tau=0.
 roadmap-train --check dataset=sop model=resnet ...         what it would train, how large it is; trains nothing
 roadmap-train --schedule runs/NAME/trial-0007.schedule.json ...     settings that change at given epochs
 roadmap-train evaluate experiments/emoji/weights/best.ckpt --split test
+roadmap-train export experiments/emoji/weights/best.ckpt --out DIR     a folder that anybody can open
 
 On several GPUs the same batches, shared:  torchrun --nproc-per-node 2 -m trainables dataset=...
 """
@@ -33,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Of several processes each has one; torchrun's own is 1 for every one but 0.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    run = _evaluation(words[1:]) if words[:1] == ["evaluate"] else _training(words)
+    others = {"evaluate": _evaluation, "export": _export}
+    run = others[words[0]](words[1:]) if words and words[0] in others else _training(words)
     # torchrun's processes meet the same mistakes: one of them says so
     said = sys.stderr if os.environ.get("RANK", "0") == "0" else open(os.devnull, "w")  # noqa: SIM115
     try:
@@ -79,6 +81,26 @@ def _evaluation(words: Sequence[str]) -> Callable[[], int]:
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="where the data are, what is measured")
     arguments = parser.parse_intermixed_args(words)
     return lambda: evaluate(arguments)
+
+
+def _export(words: Sequence[str]) -> Callable[[], int]:
+    parser = argparse.ArgumentParser(prog="roadmap-train export", description="A checkpoint as weights, ONNX and card.")
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    arguments = parser.parse_args(words)
+    return lambda: export(arguments.checkpoint.expanduser(), arguments.out.expanduser())
+
+
+def export(checkpoint: Path, folder: Path) -> int:
+    """Writes the network of a checkpoint as a folder that needs no code of this project."""
+    from trainables.console import Bars
+    from trainables.exported.card import card, of_training
+    from trainables.exported.writing import export
+
+    with Bars(sys.stderr) as bars:
+        written = export(checkpoint, folder, lambda made: card(made, of_training(made, checkpoint)), bars)
+    print("\n".join(written.lines()))
+    return 0
 
 
 def look_ahead(overrides: Sequence[str]) -> int:

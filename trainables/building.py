@@ -120,6 +120,12 @@ def build_model(experiment: Experiment) -> RetrievalNet:
     return net
 
 
+def without_downloads(experiment: Experiment) -> Experiment:
+    """For a checkpoint, which brings every weight: none is fetched to be overwritten."""
+    kwargs = {**experiment.model.kwargs, "pretrained": False, "weights": None}
+    return experiment.model_copy(update={"model": experiment.model.model_copy(update={"kwargs": kwargs})})
+
+
 def model_settings(experiment: Experiment) -> Any:
     """The model's settings, checked without building the network."""
     return _construct_model(experiment, {name: net.Settings for name, net in MODELS.items()})

@@ -15,6 +15,7 @@ from trainables.errors import UserError, first_line
 from trainables.experiment import Experiment
 
 FORMAT = 2
+CHECKPOINT = "training.ckpt"  # in the folder that Ray keeps of an epoch
 
 
 def write(path: Path, state: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ import yaml
 from torch import Tensor
 
 from trainables import checkpoint, estimate
-from trainables.building import build_dataset, build_losses, build_optimizers
+from trainables.building import build_dataset, build_losses, build_optimizers, without_downloads
 from trainables.composition import compose, from_values
 from trainables.console import Bars, readable_size
 from trainables.data import LabelledImages, RetrievalSplit
@@ -104,10 +104,10 @@ def seen_in_validation(path: Path, bars: Bars) -> Seen:
 @contextmanager
 def _restored(path: Path, overrides: Sequence[str], bars: Bars, reference: bool = False) -> Iterator[Training]:
     if reference:
-        experiment = _without_downloads(compose(overrides))
+        experiment = without_downloads(compose(overrides))
     else:
         state = checkpoint.read(path)
-        experiment = _without_downloads(_changed(checkpoint.experiment_of(state, path), overrides))
+        experiment = without_downloads(_changed(checkpoint.experiment_of(state, path), overrides))
     build_dataset(experiment).ensure(bars.update)
     training = Training(experiment, progress=bars.update)
     try:
@@ -128,12 +128,6 @@ def _evaluated(training: Training, split: RetrievalSplit, bars: Bars) -> Evaluat
     bars.line(f"{split.name}: {len(split.query):,} queries against {len(gallery):,} images; {engine}")
     values = training.by_query(split)
     return Evaluated(metric_means(values), bootstrap_intervals(values))
-
-
-def _without_downloads(experiment: Experiment) -> Experiment:
-    """The checkpoint brings every weight: none is fetched to be overwritten."""
-    kwargs = {**experiment.model.kwargs, "pretrained": False, "weights": None}
-    return experiment.model_copy(update={"model": experiment.model.model_copy(update={"kwargs": kwargs})})
 
 
 def _changed(experiment: Experiment, overrides: Sequence[str]) -> Experiment:

@@ -1,5 +1,6 @@
 """Progress of long work: one bar on a terminal, a plain line now and then in a log."""
 
+import os
 import sys
 import time
 from types import TracebackType
@@ -11,11 +12,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 SECONDS_BETWEEN_LINES = 15.0
 
 
+def on_terminal(stream: IO[str]) -> bool:
+    """Whether the stream is a terminal that can be drawn on. FORCE_COLOR makes none of a file."""
+    return stream.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown")
+
+
 class Bars:
     """`update(what, done, total)` from anywhere in the work; `line(text)` for what stays on the screen."""
 
     def __init__(self, stream: IO[str] | None = None) -> None:
-        self._console = Console(file=stream or sys.stderr, highlight=False, soft_wrap=True)
+        stream = stream or sys.stderr
+        drawn = on_terminal(stream)  # there lines are broken between words, elsewhere never
+        self._console = Console(file=stream, force_terminal=drawn, highlight=False, soft_wrap=not drawn)
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),

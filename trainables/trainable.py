@@ -18,13 +18,14 @@ from ray import tune
 from ray.tune.result import DONE, SHOULD_CHECKPOINT
 
 from trainables import bucket, device_memory
+from trainables.checkpoint import CHECKPOINT
 from trainables.data import seal_test_splits
 from trainables.errors import MISPLACED, DataMissing, ProcessLost, first_line, out_of_memory
 from trainables.experiment import Experiment
 from trainables.folded import FoldedTraining, training_of
 from trainables.patience import patiently
 from trainables.steps import Diverged
-from trainables.trainable_group import CHECKPOINT, TrainingGroup, Workers, raise_if_unreadable
+from trainables.trainable_group import TrainingGroup, Workers, raise_if_unreadable
 from trainables.training import Report, Training
 
 PICKLED = "dict_checkpoint.pkl"

@@ -17,6 +17,7 @@ from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from trainables.building import unreadable
+from trainables.checkpoint import CHECKPOINT
 from trainables.data import seal_test_splits
 from trainables.distributed import World
 from trainables.errors import DataMissing, ProcessLost, first_line
@@ -25,7 +26,6 @@ from trainables.folded import FoldedTraining, training_of
 from trainables.rendezvous import LOOPBACK, device_number, find_store, joined, open_store
 from trainables.training import Report, Training
 
-CHECKPOINT = "training.ckpt"
 Files = dict[str, bytes]  # name -> content, of a checkpoint's folder
 
 SECONDS_TO_START = 180.0

@@ -64,9 +64,9 @@ def joined(sweep: Sweep, address: str | None) -> Iterator[None]:
         ray.init(
             address=HERE,
             runtime_env={"env_vars": _of_workers(sweep)},
-            log_to_driver=False,
             logging_level=logging.ERROR,
         )
+        _print_nothing()
     except ConnectionError:
         raise UserError(f"--address {HERE}: this machine is no node of a Ray cluster that runs") from None
     except ray.exceptions.AuthenticationError:
@@ -89,10 +89,10 @@ def is_joined() -> bool:
 
 
 @contextlib.contextmanager
-def local_ray(cpus: int | None = None) -> Iterator[None]:
+def local_ray(cpus: int | None = None, level: int = logging.ERROR) -> Iterator[None]:
     """A Ray with this machine's cores (or so many `cpus`), gone with its processes and files when the block ends.
 
-    How many trials run at a time is the searcher's: it may change while they run.
+    How many trials run at a time is the searcher's: it may change while they run. level: from which Ray logs.
 
     A Ray that the caller has connected to already is used as it is, and left as it was.
     """
@@ -111,13 +111,20 @@ def local_ray(cpus: int | None = None) -> Iterator[None]:
                 num_cpus=cpus or cores(),
                 _temp_dir=str(folder / "r"),  # Ray opens its folder to everybody; the one around it stays ours
                 include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
+                logging_level=level,
             )
+            _print_nothing()
             yield
     finally:
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _print_nothing() -> None:
+    """What workers print comes to this process, for a sweep's log; Ray itself would put it on the console."""
+    from ray._private.ray_logging import global_worker_stdstream_dispatcher
+
+    global_worker_stdstream_dispatcher.remove_handler("ray_print_logs")
 
 
 @contextlib.contextmanager

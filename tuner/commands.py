@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from trainables.errors import UserError
-from tuner import detachment, mirror, requests
-from tuner.journal import BROKEN, Journal
+from tuner import detachment, logbook, mirror, requests, tables
+from tuner.journal import Journal
+from tuner.logbook import Logbook
 from tuner.standing import Standing, existing, located
 from tuner.sweep import Sweep, load_sweep
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 SECONDS_TO_ANSWER = 30.0  # a driver that is starting Ray looks at requests afterwards
 SECONDS_BETWEEN_LOOKS = 1.0
-FINISHED, FAILED, INTERRUPTED = 0, 1, 130
+FINISHED, FAILED = 0, 1
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -31,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     with cluster.joined(sweep, arguments.address):
         plan = session.planned(sweep, **how)
         if not arguments.detach:
-            return _ended(arguments, session.run_plan(plan, **how))
+            return _ended(arguments, session.run_plan(plan, **how, alone=True, verbose=arguments.verbose))
         session.tell_and_prepare(plan, sys.stderr)
     if arguments.fresh:
         session.set_aside(sweep.folder)
@@ -105,19 +106,17 @@ def status(arguments: argparse.Namespace) -> int:
     if arguments.follow and standing.running:
         with contextlib.suppress(KeyboardInterrupt):
             standing = _followed(sweep)
-    print("\n".join(status_lines(sweep, standing)))
+    print("\n".join(status_lines(sweep, standing, tables.columns(sys.stdout))))
     return 0
 
 
 def logs(arguments: argparse.Namespace) -> int:
-    """What the driver of a sweep printed, of one that was detached; with --follow until it runs no longer or Ctrl-C."""
+    """A sweep's log; with --follow until it runs no longer or Ctrl-C."""
     folder = located(arguments.sweep, arguments.settings).folder
-    file = folder / detachment.LOG
+    file = folder / logbook.FILE
     if not file.is_file():
-        raise UserError(
-            f"there is no {file}: only a sweep that was launched with --detach keeps what its driver prints"
-        )
-    with file.open() as log, contextlib.suppress(KeyboardInterrupt):
+        raise UserError(f"there is no {file}: `roadmap-tune run` writes it")
+    with file.open(errors="replace") as log, contextlib.suppress(KeyboardInterrupt):
         while True:
             going = arguments.follow and Standing.of(folder).running
             sys.stdout.write(log.read())
@@ -147,9 +146,10 @@ def check(arguments: argparse.Namespace) -> int:
 
 def ui(arguments: argparse.Namespace) -> int:
     """The MLflow UI."""
-    from tuner.interface import serve
+    from tuner.interface import newest, serve
 
-    return serve(load_sweep(arguments.sweep, arguments.settings), "127.0.0.1", arguments.port)
+    sweep = newest() if arguments.sweep is None else located(arguments.sweep, arguments.settings)
+    return serve(sweep, "127.0.0.1", arguments.port)
 
 
 def _goes_on(arguments: argparse.Namespace) -> int:
@@ -189,13 +189,14 @@ def _detached(arguments: argparse.Namespace, plan: "Plan") -> int:
     settings = [word for setting in arguments.settings for word in ("--set", setting)]
     command = "resume" if arguments.resume else "run"
     joined = ["--address", arguments.address] if arguments.address else []
+    joined += ["--verbose"] if arguments.verbose else []
     pid = detachment.start(folder, [command, arguments.sweep, *settings, *joined])
     log = folder / detachment.LOG
     if not pid:
         print(f"the driver ended before it launched; {log} says why, at its end:", file=sys.stderr)
         print("\n".join(log.read_text().splitlines()[-3:]), file=sys.stderr)
         return FAILED
-    print(f"{plan.sweep.name} runs, pid {pid}; what it prints: {log}")
+    print(f"{plan.sweep.name} runs, pid {pid}; its log: {folder / logbook.FILE}")
     print(f"  roadmap-tune status {arguments.sweep} --follow")
     print(f"  roadmap-tune stop {arguments.sweep}")
     return FINISHED
@@ -203,10 +204,12 @@ def _detached(arguments: argparse.Namespace, plan: "Plan") -> int:
 
 def _followed(sweep: Sweep) -> Standing:
     """The live board, from the journal alone."""
+    from tuner import scheduling
     from tuner.board import Board
 
     standing = Standing.of(sweep.folder)
-    board = Board(sweep, standing.journal.planned, int(standing.journal.header["epochs"]), [], sys.stdout)
+    epochs = int(standing.journal.header["epochs"])
+    board = Board(sweep, standing.journal.planned, epochs, scheduling.rungs(sweep, epochs), sys.stdout)
     told = {trial.number for trial in standing.journal.trials.values() if trial.ended}
     board.start(standing.journal.trials)
     try:
@@ -226,27 +229,21 @@ def _followed(sweep: Sweep) -> Standing:
 
 
 def _ended(arguments: argparse.Namespace, outcome: "Outcome") -> int:
-    """Prints what a launch came to."""
+    """Prints what a launch came to, and writes it into the sweep's log, where the table is whole."""
     from tuner import cluster, nodes
-    from tuner.summary import closing_lines, pixel_floor
+    from tuner.summary import closing_lines, last_words, pixel_floor
 
-    def floor(plan: "Plan") -> dict[str, float]:
-        found: dict[str, float] = nodes.on_some(pixel_floor, plan, resources=plan.sweep.resources)
-        return found
-
-    where = floor if cluster.is_joined() else None
-    print("\n".join(closing_lines(outcome.plan, outcome.results, arguments.sweep, where)))
-    written = outcome.written
-    if written.failed:
-        later = f"`roadmap-tune track {arguments.sweep}` writes them later"
-        print(f"warning: {written.failed} writes did not reach MLflow: {written.first_error}; {later}", file=sys.stderr)
-    if outcome.state == "failed":
-        how = f"`roadmap-tune retry {arguments.sweep} --{outcome.results.trials[0].state}`"
-        print(f"stopped: {outcome.reason}; fix it, then {how}", file=sys.stderr)
-        return FAILED
-    if outcome.state == "stopped":
-        print(f"stopped: {outcome.reason}; `roadmap-tune extend {arguments.sweep}` adds some", file=sys.stderr)
-    if outcome.state == "interrupted":
-        print(f"interrupted: `roadmap-tune resume {arguments.sweep}` (run --resume) goes on", file=sys.stderr)
-        return INTERRUPTED
-    return FAILED if any(trial.state in BROKEN for trial in outcome.results.trials) else FINISHED
+    plan, results = outcome.plan, outcome.results
+    floor: dict[str, float] = {}
+    if results.best is not None and cluster.is_joined():
+        floor = nodes.on_some(pixel_floor, plan, resources=plan.sweep.resources)
+    elif results.best is not None:
+        floor = pixel_floor(plan)
+    code, said = last_words(outcome, arguments.sweep)
+    log = Logbook(plan.sweep.folder)
+    log.write("\n".join([*closing_lines(plan, results, arguments.sweep, floor), *said]))
+    log.close()
+    print("\n".join(closing_lines(plan, results, arguments.sweep, floor, tables.columns(sys.stdout))))
+    for line in said:
+        print(line, file=sys.stderr)
+    return code

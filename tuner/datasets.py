@@ -2,14 +2,13 @@
 
 import argparse
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainables.errors import UserError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from trainables.data import LabelledImages, RetrievalDataset
 
 NAMED = 5  # bad files shown of each problem
@@ -28,6 +27,7 @@ def add_commands(
         ("build", _build, "make a data set that can be made here"),
         ("check", _check, "decode every image; exit code 1 where one is bad or a file is missing"),
         ("info", _info, "counts, sizes and fingerprint"),
+        ("unpack", _unpack, "the pictures of a data set that keeps them in one array, as files"),
     ):
         action = actions.add_parser(name, help=told)
         action.add_argument("name", metavar="NAME", help="a data set, such as emoji, sop or folder")
@@ -43,6 +43,8 @@ def add_commands(
             dest="settings",
             help="one of its kwargs, such as file=labels.csv",
         )
+        if name == "unpack":
+            action.add_argument("--out", type=Path, required=True, metavar="DIR", help="SET/CLASS/NUMBER.png, in there")
 
 
 def _dataset(arguments: argparse.Namespace) -> "RetrievalDataset":
@@ -94,6 +96,36 @@ def _stage(arguments: argparse.Namespace) -> int:
     if not found:
         raise UserError("no node of the cluster has room for a trial")
     return 1 if any(staged.state == staging.FAILED for staged in found.values()) else 0
+
+
+def _unpack(arguments: argparse.Namespace) -> int:
+    from PIL import Image
+
+    from trainables.console import Bars
+    from trainables.data import FileDataset, image_sets
+
+    dataset, out = _dataset(arguments), arguments.out.expanduser()
+    if isinstance(dataset, FileDataset):
+        raise UserError(f"the pictures of {arguments.name} are files already, in {dataset.folder}")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"--out={str(out)!r} is there and is not empty: name another folder")
+    written = 0
+    with Bars() as bars:
+        dataset.ensure(bars.update)
+        for name, images in image_sets(dataset).items():
+            counted: Counter[int] = Counter()
+            for done, (row, label) in enumerate(
+                zip(images.rows.tolist(), images.labels.tolist(), strict=True), start=1
+            ):
+                counted[label] += 1
+                folder = out / name / images.class_names[label].replace("/", "_")
+                folder.mkdir(parents=True, exist_ok=True)
+                pixels = images.source[row].permute(1, 2, 0).contiguous().numpy()
+                Image.fromarray(pixels).save(folder / f"{counted[label]}.png")
+                bars.update(f"write {name} pictures", done, len(images))
+            written += len(images)
+    print(f"{written:,} pictures: {out}")
+    return 0
 
 
 def _check(arguments: argparse.Namespace) -> int:

@@ -197,18 +197,15 @@ class Journal:
 
     def named(self, path: str) -> str:
         """How the journal names a checkpoint. path: as Ray says it."""
-        return os.path.relpath(path, self._root)
-
-    @property
-    def _root(self) -> str:
-        return bucket.key(self.home) if bucket.is_bucket(self.home) else os.path.normpath(self.home)
+        return os.path.relpath(path, places.root(self.home))
 
     def _inside(self, path: str) -> str:
         """Where it is: what a journal from elsewhere names there is read, and removed when it is old."""
-        found = os.path.normpath(os.path.join(self._root, path))
-        if not Path(found).is_relative_to(self._root):
+        root = places.root(self.home)
+        found = os.path.normpath(os.path.join(root, path))
+        if not Path(found).is_relative_to(root):
             raise UserError(f"{self.folder / FILE} names a checkpoint that is not in the sweep's folder: {path!r}")
-        return bucket.below(self.home, os.path.relpath(found, self._root))
+        return bucket.below(self.home, os.path.relpath(found, root))
 
     def _follow(self, record: Mapping[str, Any]) -> None:
         event, self.last = record["event"], float(record["at"])

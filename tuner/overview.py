@@ -2,11 +2,12 @@
 
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-from tuner import budget, front
-from tuner.board import Board
-from tuner.journal import BROKEN, traceback_file
+from tuner import budget, front, tables
+from tuner.board import Board, trouble
+from tuner.journal import BROKEN
 from tuner.results import Results
 from tuner.space import Value
 from tuner.standing import Standing
@@ -15,14 +16,17 @@ from tuner.sweep import Sweep
 SHOWN = 10
 
 
-def status_lines(sweep: Sweep, standing: Standing) -> list[str]:
-    """Where the sweep stands: its driver, its trials by state, what of the budget is used, the best."""
+def status_lines(sweep: Sweep, standing: Standing, width: int | None = None) -> list[str]:
+    """Where the sweep stands: its driver, its trials by state, what of the budget is used, the best.
+
+    width: of the terminal, to which the table is fitted.
+    """
     journal = standing.journal
     results = Results(sweep, tuple(journal.trials.values()))
     board = Board(sweep, journal.planned, int(journal.header["epochs"]), [])
     board.follow(journal.trials)
     said = f"{sweep.name} is {standing.words()}: {board.summary()}"
-    return [said, *_used(sweep, standing), *ranking(results), *troubles(results, journal.folder)]
+    return [said, *_used(sweep, standing), *ranking(results, width=width), *troubles(results, journal.folder)]
 
 
 def _used(sweep: Sweep, standing: Standing) -> list[str]:
@@ -33,10 +37,10 @@ def _used(sweep: Sweep, standing: Standing) -> list[str]:
     return [f"budget: {', '.join(said)}"] if said else []
 
 
-def ranking(results: Results, shown: int = SHOWN) -> list[str]:
-    """The best trials as a table of fixed columns."""
-    metric = results.sweep.objective.metric
-    short = [".".join(key.split(",")[0].split(".")[-2:]) for key in results.sweep.space]
+def ranking(results: Results, shown: int = SHOWN, width: int | None = None) -> list[str]:
+    """The best trials as a table; width: to which it is fitted, the values and the point before all else."""
+    metric, keys = results.sweep.objective.metric, list(results.sweep.space)
+    short = [".".join(key.split(",")[0].split(".")[-2:]) for key in keys]
     weighed = [*(one.metric for one in results.sweep.tradeoffs), "front"] if results.sweep.tradeoffs else []
     rows = [["rank", "trial", "state", "epochs", metric, *weighed, "best epoch", *short, "why"]]
     for place, trial in enumerate(results.ranked[:shown], start=1):
@@ -44,22 +48,28 @@ def ranking(results: Results, shown: int = SHOWN) -> list[str]:
         costs = [f"{value:.4g}" for value in front.tradeoffs(results.sweep, trial).values()]
         costs += ["*" if trial.number in results.front else "-"] if weighed else []
         value = ["-", *costs, "-"] if best is None else [results.told(trial), *costs, str(best[0])]
-        point = [_shown(results.point(trial).get(key, "-")) for key in results.sweep.space]
+        point = [_shown(results.point(trial).get(key, "-")) for key in keys]
         rows.append(
             [str(place), trial.id, trial.state, str(max(trial.reports, default=0)), *value, *point, trial.reason]
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    widths[-1] = 0
-    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    why, best_epoch = len(rows[0]) - 1, 5 + len(weighed)
+    settings = range(why - 1, best_epoch, -1)
+    fitted, left_out = tables.fit(rows, width, [why, best_epoch, 3, 0, *settings], settings, why)
+    told = tables.left_out_line(left_out, width, "results.csv has them")
+    widths = tables.widths(fitted)
+    if "why" not in left_out:
+        widths[-1] = 0
+    return [*(_line(row, widths) for row in fitted), *told]
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 def troubles(results: Results, folder: Path, shown: int = SHOWN) -> list[str]:
-    """The trials that came to no good end, each with its reason and where its traceback is."""
+    """The trials that came to no good end, each with its reason and the file that says more."""
     bad = [trial for trial in results.trials if trial.state in ("infeasible", *BROKEN)]
-    lines = []
-    for trial in bad[:shown]:
-        kept = traceback_file(folder, trial.number)
-        lines.append(f"trial {trial.id} {trial.state}: {trial.reason}" + (f"; {kept}" if kept.is_file() else ""))
+    lines = [trouble(folder, trial) for trial in bad[:shown]]
     return lines + ([f"and {len(bad) - shown} more: results.csv has them"] if len(bad) > shown else [])
 
 

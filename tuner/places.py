@@ -64,6 +64,11 @@ def home(folder: Path) -> str:
     return bucket.below(storage_of(folder), folder.name)
 
 
+def root(home: str) -> str:
+    """Of a home, what Ray's paths begin with."""
+    return bucket.key(home) if bucket.is_bucket(home) else os.path.normpath(home)
+
+
 def for_ray(home: str) -> dict[str, Any]:
     """What Ray's RunConfig takes for a place."""
     if bucket.is_bucket(home):

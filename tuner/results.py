@@ -84,7 +84,8 @@ class Results:
         if best is None:
             return {}
         judged = {key: value for key, value in trial.reports[best[0]].items() if key.startswith("val/")}
-        return {"epoch": float(best[0]), **judged}
+        # what is written first is what MLflow's compare page opens with
+        return {self.sweep.objective.metric: best[1], **judged, "epoch": float(best[0])}
 
     def place(self, number: int) -> int | None:
         """The rank of a trial, 1 the best; None where it has no value."""

@@ -49,12 +49,17 @@ class Outcome:
 
 
 def launch(
-    plan: Plan, journal: Journal, board: Board, trainable: Any = RetrievalTrainable, kept: Mirror | None = None
+    plan: Plan,
+    journal: Journal,
+    board: Board,
+    trainable: Any = RetrievalTrainable,
+    level: int = logging.ERROR,
+    kept: Mirror | None = None,
 ) -> Outcome:
     """Runs what the journal has not ended yet; the journal is open and carries the header of the sweep.
 
-    trainable: what Ray runs of a trial; one that replays curves takes its place where the driver is measured. kept: of
-    a sweep in S3.
+    trainable: what Ray runs of a trial; one that replays curves takes its place where the driver is measured.
+    level: from which Ray logs. kept: of a sweep in S3.
     """
     sweep = plan.sweep
     requests.take(sweep.folder)  # those that an earlier driver did not live to see
@@ -82,9 +87,10 @@ def launch(
     state, reason = "failed", "the driver has a bug"
     try:
         # again once Ray is there: it listens to SIGTERM itself, and aborts
-        with interruption.listening(), cluster.local_ray(), interruption.listening():
+        with interruption.listening(), cluster.local_ray(level=level), interruption.listening():
             interruption.act()
             if not journal.complete:
+                _quieten(level)
                 _fit(desk, control, trainable)
         state, reason = control.state or "interrupted", control.reason
         if journal.complete and state != "failed":
@@ -142,9 +148,15 @@ def _fit(desk: Desk, control: Control, trainable: Any) -> None:
             checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
         ),
     )
-    for noisy in ("ray.tune.execution.tune_controller", "ray.tune.tune"):  # a traceback for each lost worker
-        logging.getLogger(noisy).setLevel(logging.CRITICAL)
     tuner.fit()
+
+
+def _quieten(level: int) -> None:
+    """Ray Tune writes a traceback for each lost worker, as an error: a log is the place for it. It misses the files of
+    loggers that are turned off, for each trial: nowhere is."""
+    logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
+    for noisy in ("ray.tune.execution.tune_controller", "ray.tune.tune"):
+        logging.getLogger(noisy).setLevel(logging.NOTSET if level < logging.ERROR else logging.CRITICAL)
 
 
 def _folder(trial: RayTrial) -> str:

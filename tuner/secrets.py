@@ -1,5 +1,6 @@
-"""Addresses without passwords: what a sweep file says is repeated in journals, MLflow and lists of processes."""
+"""Addresses without passwords: what a sweep file says is repeated in journals, MLflow, logs and lists of processes."""
 
+import os
 import re
 from urllib.parse import parse_qsl
 
@@ -13,6 +14,9 @@ INSTEAD = {
     "s3": "the environment gives AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
 }
 NAMED = re.compile(r"pass|pwd|secret|token|access_key|credential", re.IGNORECASE)
+WHO = re.compile(r"//[^/\s@'\"]+@")
+ASSIGNED = re.compile(r"(\b\w*(?:passw\w*|secret\w*|token|access_key\w*|credentials?)=)[^\s&;,'\")]+", re.IGNORECASE)
+SHORTEST = 8  # characters of a value that is looked for
 
 
 def safe(address: str) -> str:
@@ -40,3 +44,17 @@ def keep_from_arguments() -> None:
 
     handed = class_cache.ENV_VARS_TO_PROPAGATE
     handed.difference_update([name for name in handed if SECRET.search(name)])
+
+
+class Mask:
+    """Takes out of a text what the environment keeps secret, who asks in addresses, and what is named like a secret."""
+
+    def __init__(self) -> None:
+        own = (value for key, value in os.environ.items() if SECRET.search(key) and key not in ("PWD", "OLDPWD"))
+        # the longest first: one may be a part of another; of a short one every other word would be a part
+        self._values = sorted((value for value in own if len(value) >= SHORTEST), key=len, reverse=True)
+
+    def __call__(self, text: str) -> str:
+        for value in self._values:
+            text = text.replace(value, "***")
+        return ASSIGNED.sub(r"\1***", WHO.sub("//***@", text))

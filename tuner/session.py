@@ -1,6 +1,8 @@
 """One launch of a sweep from file to results, and the rules of its folder: what may start, go on, or start over."""
 
+import contextlib
 import datetime
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -9,12 +11,13 @@ from typing import IO, TYPE_CHECKING
 
 from trainables.console import Bars
 from trainables.errors import UserError
-from tuner import budget, cluster, mirror, nodes, presets, probe, scheduling
+from tuner import budget, cluster, logbook, mirror, nodes, presets, probe, scheduling
 from tuner.amendments import extended
 from tuner.board import Board
 from tuner.control import ALIKE, alike
 from tuner.detachment import LAUNCHED
 from tuner.journal import Journal
+from tuner.logbook import Logbook
 from tuner.plan import Plan, make_plan, prepare_data
 from tuner.results import Results
 from tuner.sampling import copy_earlier, earlier_sweeps
@@ -43,12 +46,24 @@ def planned(sweep: Sweep, *, resume: bool = False, fresh: bool = False) -> Plan:
     return make_plan(extended(sweep, Journal.read(sweep.folder)) if resume else sweep, room=room)
 
 
-def run_plan(plan: Plan, *, resume: bool = False, fresh: bool = False, stream: IO[str] | None = None) -> "Outcome":
-    """`run` for a plan that has been made, with how it ended."""
+def run_plan(
+    plan: Plan,
+    *,
+    resume: bool = False,
+    fresh: bool = False,
+    stream: IO[str] | None = None,
+    alone: bool = False,
+    verbose: bool = False,
+) -> "Outcome":
+    """`run` for a plan that has been made, with how it ended.
+
+    alone: this process does nothing else, so what it writes to standard error belongs into the sweep's log. verbose:
+    Ray's and the workers' output is shown as well, in lines instead of the table.
+    """
     check_folder(plan.sweep, resume=resume, fresh=fresh)
     stream = stream or sys.stderr
     earlier = earlier_sweeps(plan.sweep, fresh=fresh)
-    tell_and_prepare(plan, stream, [str(one) for one in earlier])
+    said = tell_and_prepare(plan, stream, [str(one) for one in earlier])
     probe.check_memory(plan.sweep, plan.base, nodes.measure if cluster.is_joined() else None)
     cluster.prepare_environment(plan.sweep)
     from tuner import runner
@@ -57,30 +72,36 @@ def run_plan(plan: Plan, *, resume: bool = False, fresh: bool = False, stream: I
         set_aside(plan.sweep.folder)
     journal = Journal(plan.sweep.folder)
     journal.open()
-    board = Board(plan.sweep, plan.trials, plan.epochs, scheduling.rungs(plan.sweep, plan.epochs), stream)
     try:
-        with mirror.kept(journal.folder, board.line) as kept:
-            if not journal.header:
-                journal.write("sweep", **runner.header(plan))
-            copy_earlier(earlier, journal)
-            if cluster.is_joined():
-                print(
-                    f"{plan.sweep.name} {LAUNCHED}{plan.trials} trials in {plan.sweep.place}", file=stream, flush=True
-                )
-            return runner.launch(plan, journal, board, kept=kept)
+        log = Logbook(plan.sweep.folder)
+        log.write("\n".join([f"{plan.sweep.name}: a launch of {plan.trials} trials, pid {os.getpid()}", *said]))
+        apart = logbook.standard_error(log) if alone and not verbose else contextlib.nullcontext(stream)
+        with contextlib.closing(log), apart as console:
+            rungs = scheduling.rungs(plan.sweep, plan.epochs)
+            board = Board(plan.sweep, plan.trials, plan.epochs, rungs, console, log, plain=verbose)
+            aside = board.aside if verbose else None
+            with logbook.listening(log, board.line, aside), mirror.kept(journal.folder, board.line) as kept:
+                if not journal.header:
+                    journal.write("sweep", **runner.header(plan))
+                copy_earlier(earlier, journal)
+                if cluster.is_joined():
+                    where = f"{plan.trials} trials in {plan.sweep.place}"
+                    print(f"{plan.sweep.name} {LAUNCHED}{where}", file=console, flush=True)
+                return runner.launch(plan, journal, board, level=logging.INFO, kept=kept)
     finally:
         journal.close()
 
 
-def tell_and_prepare(plan: Plan, stream: IO[str], said: Sequence[str] = ()) -> None:
-    """What is said, the plan's warnings; then the data sets, built or fetched where they can be."""
+def tell_and_prepare(plan: Plan, stream: IO[str], said: Sequence[str] = ()) -> list[str]:
+    """What is said, the plan's warnings; then the data sets, built or fetched where they can be. All that was told."""
+    told = [*said, *(f"warning: {warning}" for warning in plan.warnings)]
     with Bars(stream) as bars:
-        for line in said:
+        for line in told:
             bars.line(line)
-        for warning in plan.warnings:
-            bars.line(f"warning: {warning}")
-        for line in _prepared(plan, bars):
+        prepared = _prepared(plan, bars)
+        for line in prepared:
             bars.line(line)
+    return [*told, *prepared]
 
 
 def _prepared(plan: Plan, bars: Bars) -> list[str]:

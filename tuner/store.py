@@ -94,8 +94,17 @@ def attach(uri: str, experiment: str, launch_id: str, folder: Path, place: str) 
     return ""
 
 
+def holds(client: "MlflowClient", run_id: str, file: str) -> bool:
+    """Whether the run has the artifact; False too where its place does not answer."""
+    try:
+        return any(found.path == file for found in client.list_artifacts(run_id, file.rpartition("/")[0]))
+    except Exception:  # whatever an artifact store raises: there is nothing to be shown
+        return False
+
+
 def server(uri: str, host: str, port: int) -> tuple[list[str], dict[str, str]]:
     """The command and the environment of an MLflow UI on this store, as lean as it goes."""
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", absolute(uri)]
     command += ["--host", host, "--port", str(port), "--workers", "1"]
-    return command, {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    lean = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    return command, {**os.environ, **lean}

@@ -8,6 +8,7 @@ import torch
 
 from trainables import Training, compose, estimate
 from trainables.__main__ import main
+from trainables.exported import load_model
 
 
 def test_check_says_everything_and_writes_nothing(
@@ -104,6 +105,16 @@ def test_evaluate_reads_weights_of_the_reference(
     described = [*tiny, *model, "experience.seed=5"]  # other random weights, were they not read
     assert main(["evaluate", str(tmp_path / "rolling.ckpt"), "--reference", "--json", *described]) == 0
     assert json.loads(capsys.readouterr().out)["test"]["metrics"] == expected
+
+
+def test_export_writes_a_folder_that_opens(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", str(trained / "weights" / "last.ckpt"), "--out", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    assert "largest difference" in said and f"exported: {tmp_path}/out: 128 dimensions, 421,792 parameters" in said
+    assert load_model(tmp_path / "out").dims == 128
+    assert "# one\n" in (tmp_path / "out" / "README.md").read_text()
+    assert main(["export", str(tmp_path / "none.ckpt"), "--out", str(tmp_path / "other")]) == 2
+    assert "there is no checkpoint" in capsys.readouterr().err and not (tmp_path / "other").exists()
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.trainables.data.miniatures import WRITERS
+from trainables.data import Emoji, read_image
 from trainables.registry import DATASETS
 from tuner.__main__ import main
 
@@ -27,6 +29,22 @@ def test_info_of_pictures_in_memory(tiny_emoji: Path, capsys: pytest.CaptureFixt
     assert main(["data", "info", "emoji", "--root", str(tiny_emoji)]) == 0
     said = capsys.readouterr().out
     assert "120 train images of 24 classes" in said and "fingerprint made-by-tests" in said and "MB in 3 files" in said
+
+
+def test_unpack_writes_the_pixels_that_it_has(
+    tiny_emoji: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["data", "unpack", "emoji", "--root", str(tiny_emoji), "--out", str(tmp_path / "out")]
+    assert main(words) == 0 and f"240 pictures: {tmp_path}/out\n" in capsys.readouterr().out
+    train = Emoji(str(tiny_emoji)).train()
+    name = train.class_names[train.labels[0]]
+    first = read_image(tmp_path / "out" / "train" / name / "1.png")
+    assert torch.equal(first, train.source[int(train.rows[0])])
+    assert len(list((tmp_path / "out" / "test").glob("*/*.png"))) == 120
+    assert main(words) == 2 and "is there and is not empty" in capsys.readouterr().err
+    folder = WRITERS["folder"](tmp_path / "folder")
+    assert main(["data", "unpack", "folder", "--root", str(folder), "--out", str(tmp_path / "x")]) == 2
+    assert "are files already" in capsys.readouterr().err and not (tmp_path / "x").exists()
 
 
 def test_check_of_a_whole_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

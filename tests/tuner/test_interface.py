@@ -14,6 +14,9 @@ import psutil
 import pytest
 
 from tuner.__main__ import main
+from tuner.interface import newest
+from tuner.journal import FILE, Journal
+from tuner.sweep import Sweep
 from tuner.tracking import Tracker
 
 
@@ -39,9 +42,34 @@ def test_nothing_to_show_yet(sweep_file: Path, tmp_path: Path, capsys: pytest.Ca
     assert not (tmp_path / "mlruns").exists()
 
 
+@pytest.mark.usefixtures("made_store")
+def test_a_store_without_the_sweep(sweep_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ui", str(sweep_file), "--port", str(free_port())]) == 2
+    said = capsys.readouterr().err
+    assert "has no run of 'small': `roadmap-tune track` writes them" in said and said.count("\n") == 1
+
+
+def test_without_a_name_the_newest_sweep_is_meant(
+    sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["ui"]) == 2
+    assert f"there is no sweep in {tmp_path}/runs yet" in capsys.readouterr().err
+    for name, at in (("new", 2_000), ("old", 1_000)):
+        named = sweep.model_copy(update={"name": name})
+        journal = Journal(named.folder)
+        journal.open()
+        journal.write("sweep", launch=name, trials=1, epochs=1, sweep=named.model_dump(mode="json"))
+        journal.close()
+        os.utime(named.folder / FILE, (at, at))
+    assert newest().name == "new"
+    assert capsys.readouterr().err == "new is the newest sweep; also here: old\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["ui", "--address", "127.0.0.1:1"], "ui on a cluster takes the sweep"),
         (["run", "nowhere.yaml"], "there is no sweep file"),
         (["status", "SWEEP"], "there is no sweep 'small'"),
         (["run", "SWEEP", "--resume"], "no sweep to resume"),

@@ -124,7 +124,11 @@ def test_a_sweep_from_start_to_repeat(sweep_file: Path, tmp_path: Path) -> None:
     assert commands(tmp_path).keys() == {trial.id for trial in journal.trials.values()}
     for said in ("rank", "the presets (trial 0000)", "raw pixels", "roadmap-tune ui"):
         assert said in output
-    assert "Traceback" not in output
+    assert "Traceback" not in output and "ray" not in output.lower() and "\x1b" not in output
+    log = (tmp_path / "runs" / "small" / "sweep.log").read_text()
+    assert "ray._private.worker info: Started a local Ray instance" in log
+    for line in output.splitlines():
+        assert f" {line}\n" in log, "the log has all that was said"
 
     best = re.search(r"best val/map_at_r \S+ \(trial (\d+)\)", output)
     command = re.search(r"roadmap-train (.*)", output)
@@ -208,7 +212,7 @@ def test_detached_stopped_extended(sweep_file: Path, tmp_path: Path) -> None:
     code, said = tune("run", file, "--detach", "--set", longer, folder=tmp_path)
     assert code == 0, said
     pid = Journal.read(folder).launches[0].pid
-    assert f"pid {pid}" in said and str(folder / "driver.log") in said
+    assert f"pid {pid}" in said and str(folder / "sweep.log") in said
     assert os.getsid(pid) == pid
     wait_for(lambda: reports(folder) >= 3)
     code, said = tune("concurrent", file, "1", folder=tmp_path)
@@ -231,6 +235,9 @@ def test_detached_stopped_extended(sweep_file: Path, tmp_path: Path) -> None:
     code, said = tune("extend", file, "--trials", "2", "--set", longer, folder=tmp_path)
     assert code == 0, said
     assert_whole(tmp_path, 8)
+    code, said = tune("logs", file, folder=tmp_path)
+    assert code == 0 and "asked to stop: nothing more starts" in said, "of the first launch"
+    assert "a launch of 8 trials" in said and "repeat the best trial alone" in said, "of the second one"
     after = Journal.read(folder)
     assert all(after.trials[number].point == trial.point for number, trial in stopped.trials.items())
     for trial in after.trials.values():

@@ -1,6 +1,5 @@
 """MLflow: a real sqlite store, written from the tracker's thread."""
 
-import json
 import logging
 import math
 import subprocess
@@ -9,13 +8,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import pytest
 
 from trainables.errors import UserError
 from tuner import store
-from tuner.interface import links
 from tuner.journal import Journal
 from tuner.plan import make_plan
 from tuner.replay import replay
@@ -116,22 +113,6 @@ def test_another_launch_is_another_parent(uri: str) -> None:
     launch(uri, "twice", "a").close("finished", {}, {}, 60)
     launch(uri, "twice", "b").close("finished", {}, {}, 60)
     assert len(runs(uri, "twice")[1]) == 2
-
-
-def test_links_lead_to_the_newest_launch_best_first(uri: str) -> None:
-    for launched, values in (("a", (0.9,)), ("b", (0.1, 0.5, 0.3))):
-        tracker = launch(uri, "linked", launched)
-        for number, value in enumerate(values):
-            tracker.start_trial(f"{number:04d}", {}, {})
-            tracker.end_trial(f"{number:04d}", "finished", "", {"val/m": value})
-        tracker.close("finished", {}, {}, 60)
-    client, _, children = runs(uri, "linked")
-    found = links(uri, "linked", "val/m", "max", "127.0.0.1", 5000)
-    compared = json.loads(unquote(found["compare"]).partition("runs=")[2].partition("&")[0])
-    assert [client.get_run(run).data.metrics["best/val/m"] for run in compared] == [0.5, 0.3, 0.1]
-    newest = children[[run.info.run_id for run in children].index(compared[0])].data.tags["mlflow.parentRunId"]
-    for page in ("runs", "charts"):
-        assert f"tags.`mlflow.parentRunId` = '{newest}'" in unquote(found[page])
 
 
 def test_a_broken_store_is_counted_and_never_raised(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

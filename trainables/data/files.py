@@ -2,20 +2,25 @@
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from trainables.errors import UserError
+from trainables.pictures import rgb
 
 try:
     from torchvision.io import ImageReadMode, decode_image
 except ImportError:  # torchvision 0.29 announces that its decoders will go; PIL's take a quarter longer
     decode_image = None
+
+
+Used = TypeVar("Used")
 
 
 class BadImage(UserError):
@@ -36,6 +41,11 @@ def read_image(path: Path) -> Tensor:
     torchvision decodes JPEG in colour or grey; the rest is PIL's: torchvision leaves out alpha, and a damaged PNG can
     end the process in its decoder.
     """
+    return opened(path, _pixels)
+
+
+def opened(path: Path, use: Callable[[bytes, Image.Image], Used]) -> Used:
+    """What `use` makes of the file's bytes and of the picture in them, not decoded yet. BadImage with the path."""
     try:
         data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
@@ -46,14 +56,18 @@ def read_image(path: Path) -> Tensor:
         raise BadImage(path, "is empty")
     try:
         with Image.open(io.BytesIO(data)) as image:
-            plain = decode_image is not None and image.format == "JPEG" and image.mode in ("RGB", "L")
-            pixels = _decoded(data) if plain else None
-            return _rgb(image) if pixels is None else pixels
+            return use(data, image)
     except UnidentifiedImageError:
         raise BadImage(path, "is not an image") from None
     except Exception as error:  # a damaged file makes PIL raise whatever its bytes lead to
         told = (str(error).splitlines() or [""])[0]
         raise BadImage(path, "cannot be decoded", told or type(error).__name__) from None
+
+
+def _pixels(data: bytes, image: Image.Image) -> Tensor:
+    plain = decode_image is not None and image.format == "JPEG" and image.mode in ("RGB", "L")
+    pixels = _decoded(data) if plain else None
+    return torch.from_numpy(rgb(image)).permute(2, 0, 1) if pixels is None else pixels
 
 
 def _decoded(data: bytes) -> Tensor | None:
@@ -63,38 +77,6 @@ def _decoded(data: bytes) -> Tensor | None:
         return decode_image(encoded, mode=ImageReadMode.RGB, apply_exif_orientation=True)
     except RuntimeError:
         return None
-
-
-def _rgb(image: Image.Image) -> Tensor:
-    image.load()
-    image = _upright(image)
-    if image.mode == "F" or image.mode.startswith("I"):
-        pixels = np.repeat(_grey_of_16_bits(image)[..., None], 3, axis=-1)
-    else:
-        if image.has_transparency_data:
-            drawn = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", drawn.size, "white"), drawn)
-        pixels = np.array(image.convert("RGB"))
-    return torch.from_numpy(pixels).permute(2, 0, 1)
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # a broken EXIF block says nothing; the picture is whole
-        return image
-
-
-def _grey_of_16_bits(image: Image.Image) -> np.ndarray:
-    """(H, W) uint8: 0..65535 scaled to 0..255, not cut off."""
-    values = np.asarray(image).astype(np.int64)
-    # "I" holds 32 bits, and 16 of a format that has no more
-    if image.mode == "F" or (image.mode == "I" and (values.min() < 0 or values.max() > 65535)):
-        raise ValueError("32-bit pixels have no agreed black and white")
-    grey = (values * 255 + 32767) // 65535
-    if isinstance(see_through := image.info.get("transparency"), int):
-        grey[values == see_through] = 255
-    return grey.astype(np.uint8)
 
 
 class FileImages:

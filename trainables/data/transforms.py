@@ -24,6 +24,7 @@ class BatchTransform:
 
     def __init__(self, steps: Sequence[geometry.Step], mean: Sequence[float], std: Sequence[float]) -> None:
         self.steps = tuple(steps)
+        self.statistics = [float(value) for value in mean], [float(value) for value in std]
         self._scale = 1.0 / (255.0 * torch.tensor(std)).view(1, 3, 1, 1)
         self._shift = -(torch.tensor(mean) / torch.tensor(std)).view(1, 3, 1, 1)
 

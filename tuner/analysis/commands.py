@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainables.errors import UserError
+from tuner import tables
 from tuner.analysis import text
 from tuner.results import Results
 from tuner.standing import Standing, existing, located
@@ -59,12 +60,12 @@ def _of_points(results: Results) -> Results:
 def _results(arguments: argparse.Namespace) -> int:
     results = found(arguments.sweep, arguments.settings)
     _write(arguments.csv, results.write)
-    print("\n".join(trial_lines(results)))
+    print("\n".join(trial_lines(results, tables.columns(sys.stdout))))
     return 0
 
 
-def trial_lines(results: Results) -> list[str]:
-    """One line a trial, best first, its reason last."""
+def trial_lines(results: Results, width: int | None = None) -> list[str]:
+    """One line a trial, best first, its reason last; width: of the terminal, to which they are fitted."""
     metric, mode, keys = results.sweep.objective.metric, results.sweep.objective.mode, list(results.sweep.space)
     rows = [["trial", "state", "epochs", metric, "best epoch", *map(text.short, keys), "reason"]]
     for trial in results.ranked:
@@ -72,8 +73,14 @@ def trial_lines(results: Results) -> list[str]:
         value = ["-", "-"] if best is None else [f"{best[1]:.4f}", str(best[0])]
         point = [text.written(trial.point[key]) if key in trial.point else "-" for key in keys]
         rows.append([trial.id, trial.state, str(max(trial.reports, default=0)), *value, *point, trial.reason])
-    width = max(len(row[-1]) for row in rows)
-    return text.table([[*row[:-1], row[-1].ljust(width)] for row in rows], left=2)
+    reason = len(rows[0]) - 1
+    room = None if width is None else width - 2  # that table() puts in front
+    settings = range(reason - 1, 4, -1)
+    fitted, left_out = tables.fit(rows, room, [reason, 4, 2, *settings], settings, reason)
+    if "reason" not in left_out:
+        longest = max(len(row[-1]) for row in fitted)
+        fitted = [[*row[:-1], row[-1].ljust(longest)] for row in fitted]
+    return [*text.table(fitted, left=2), *tables.left_out_line(left_out, width, "--csv FILE writes them all")]
 
 
 def _analysis(arguments: argparse.Namespace) -> int:

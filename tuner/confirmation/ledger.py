@@ -4,7 +4,7 @@ One JSON line an event in `confirm.jsonl`, beside the journal and written like i
 
     {"event": "confirmation", "number": 1, "launch": "", "again": false, "arms": [...], "seeds": [...]}
     {"event": "report", "repeat": "0007-seed334", "epoch": 3, "metrics": {}}        one epoch of one training
-    {"event": "checkpoint", "repeat": "0007-seed334", "epoch": 3, "path": ""}
+    {"event": "checkpoint", "repeat": "0007-seed334", "epoch": 3, "path": ""}   below its folder
     {"event": "end", "repeat": "0007-seed334", "state": "finished", "reason": ""}
     {"event": "opened"}                                                             the test split, from now on
     {"event": "test", "repeat": "0007-seed334", "metrics": {"test/map_at_r": 0.3}, "values": "FILE.npz"}
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from trainables import bucket
+from tuner import places
 from tuner.confirmation.verdict import Verdict
 from tuner.events import append, events, take
 from tuner.space import Point
@@ -162,7 +163,7 @@ class Ledger:
         elif event == "verdict":
             confirmation.verdicts = tuple(Verdict(**verdict) for verdict in record["verdicts"])
         else:
-            _follow_repeat(confirmation.repeats[record["repeat"]], record)
+            _follow_repeat(confirmation.repeats[record["repeat"]], record, self.folder)
 
 
 def _begun(record: Mapping[str, Any]) -> Confirmation:
@@ -173,14 +174,14 @@ def _begun(record: Mapping[str, Any]) -> Confirmation:
     return Confirmation(record["number"], record["launch"], record["again"], arms, seeds, by_key)
 
 
-def _follow_repeat(repeat: Repeat, record: Mapping[str, Any]) -> None:
+def _follow_repeat(repeat: Repeat, record: Mapping[str, Any], folder: Path) -> None:
     event = record["event"]
     if event == "report":
         repeat.state, repeat.reason = "running", ""
         repeat.reports[int(record["epoch"])] = dict(record["metrics"])
         repeat.reported_at[int(record["epoch"])] = float(record["at"])
     elif event == "checkpoint":
-        repeat.checkpoints[int(record["epoch"])] = str(record["path"])
+        repeat.checkpoints[int(record["epoch"])] = bucket.below(places.home(folder), str(record["path"]))
     elif event == "end":
         repeat.state, repeat.reason = str(record["state"]), str(record["reason"])
     elif event == "test":

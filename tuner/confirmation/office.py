@@ -5,7 +5,6 @@ import shlex
 from collections.abc import Callable
 from typing import Any
 
-from trainables import bucket
 from tuner import places
 from tuner.confirmation.arms import overrides
 from tuner.confirmation.ledger import Confirmation, Ledger, Repeat
@@ -43,10 +42,9 @@ class Office:
         self._tracker.report(repeat.key, epoch, metrics, repeat.reported_at[epoch])
 
     def kept(self, repeat: Repeat, epoch: int, path: str) -> None:
-        """path: as Ray says it."""
-        home = places.home(self.ledger.folder)
-        place = bucket.below(home, os.path.relpath(path, bucket.key(home))) if bucket.is_bucket(home) else path
-        self.ledger.write("checkpoint", repeat=repeat.key, epoch=epoch, path=place)
+        """path: as Ray says it; the ledger's is relative, for the sweep's home may move."""
+        below = os.path.relpath(path, places.root(places.home(self.ledger.folder)))
+        self.ledger.write("checkpoint", repeat=repeat.key, epoch=epoch, path=below)
 
     def ended(self, repeat: Repeat, state: str, reason: str) -> None:
         self.ledger.write("end", repeat=repeat.key, state=state, reason=reason)

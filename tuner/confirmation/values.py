@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables import bucket
+from trainables.checkpoint import CHECKPOINT
 from trainables.commands import values_on_test
 from trainables.console import Bars
 from trainables.steps import Diverged
-from trainables.trainable import CHECKPOINT
 from tuner import cluster, nodes
 from tuner.confirmation.ledger import Repeat
 from tuner.confirmation.office import Office

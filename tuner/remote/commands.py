@@ -91,6 +91,8 @@ def _reached(arguments: argparse.Namespace) -> Iterator[Place]:
 
 def _name(arguments: argparse.Namespace) -> str:
     """The sweep's; a path that is not here is a sweep's folder on the cluster."""
+    if arguments.sweep is None:
+        raise UserError("ui on a cluster takes the sweep: its file, or the name of its folder there")
     if bucket.is_bucket(arguments.sweep):
         return places.folder_at(arguments.sweep).name
     path = Path(arguments.sweep)

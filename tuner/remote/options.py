@@ -2,6 +2,7 @@
 
 import argparse
 
+from trainables.errors import UserError
 from tuner import cluster
 
 
@@ -12,6 +13,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--address", metavar="HOST:PORT", help=f"on that Ray cluster, also ray://...; {cluster.HERE}: this machine's"
     )
     place.add_argument("--cluster", metavar="FILE", help="on the cluster that `ray up FILE` started, through ssh")
+
+
+def check_reachable(arguments: argparse.Namespace, command: str) -> None:
+    """UserError for a command that happens on this machine alone: `here` says why."""
+    why = getattr(arguments, "here", None)
+    if why is not None:
+        raise UserError(f"{command} takes no --address or --cluster: {why}")
 
 
 def is_elsewhere(arguments: argparse.Namespace) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trainables import bucket
+from trainables.checkpoint import CHECKPOINT
 from trainables.commands import seen_in_validation
 from trainables.errors import UserError
 from trainables.evaluation import (
@@ -23,7 +24,6 @@ from trainables.evaluation import (
 )
 from trainables.folded import fold_file
 from trainables.panels import Tile, draw
-from tuner.analysis.audit import CHECKPOINT
 from tuner.reporting.pictures import FILE, Arm, Panel, Pictures, Point, Role, Score
 from tuner.reporting.retrieval import figures
 

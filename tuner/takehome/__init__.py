@@ -1,0 +1,1 @@
+"""The winner taken home: exported, registered in MLflow, and searched with."""
