@@ -11,6 +11,7 @@ from trainables.errors import UserError
 ROOT = "ROADMAP_TUNE_STORAGE"  # set where a cluster's nodes are: the folder that all of them share
 SHIPPED = "ROADMAP_TUNE_SHIPPED"  # set where this code was sent for one command, and its folder goes with it
 LONGEST_NAME = 255  # bytes, of a folder
+ESCAPE = "="  # in a folder's name for the % of an address: MLflow would read that as an address
 
 
 def placed(path: str, key: str) -> Path:
@@ -56,7 +57,7 @@ def folder_at(address: str) -> Path:
 
 def storage_of(folder: Path) -> str:
     """The storage that a sweep's folder on this machine belongs to."""
-    return unquote(folder.parent.name) if folder.parent.parent == _desks() else str(folder.parent)
+    return unquote(folder.parent.name.replace(ESCAPE, "%")) if folder.parent.parent == _desks() else str(folder.parent)
 
 
 def home(folder: Path) -> str:
@@ -88,4 +89,4 @@ def _desks() -> Path:
 def _named(storage: str) -> str:
     """One folder a storage, and its name says which."""
     place, mark, query = storage.partition("?")
-    return quote(place.rstrip("/") + (mark + query if query else ""), safe="")
+    return quote(place.rstrip("/") + (mark + query if query else ""), safe="").replace("%", ESCAPE)

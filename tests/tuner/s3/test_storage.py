@@ -51,6 +51,7 @@ def test_one_folder_a_storage(sweep_file: Path, on: Callable[[str], None], tmp_p
     address = "s3://bucket/a/b/?region=eu-north-1"
     sweep = load_sweep(sweep_file, [f"storage={json.dumps(address)}"])
     assert sweep.folder.parent.parent == tmp_path / "head" / "desks" and sweep.folder.name == "small"
+    assert "%" not in str(sweep.folder)
     assert places.storage_of(sweep.folder) == "s3://bucket/a/b?region=eu-north-1"
     assert places.home(sweep.folder) == "s3://bucket/a/b/small?region=eu-north-1"
     assert places.folder_at("s3://bucket/a/b/small?region=eu-north-1") == sweep.folder
