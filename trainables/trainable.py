@@ -8,6 +8,7 @@ The driver composes the Experiment; a trial gets it whole, as JSON. What happens
 so that an error of Ray's is what Ray alone can see: a worker or a node that is gone.
 """
 
+import contextlib
 import tempfile
 import traceback
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 from ray import tune
 from ray.tune.result import DONE, SHOULD_CHECKPOINT
 
-from trainables import device_memory, usage
+from trainables import bucket, device_memory, usage
 from trainables.checkpoint import CHECKPOINT
 from trainables.data import seal_test_splits
 from trainables.errors import MISPLACED, DataMissing, ProcessLost, first_line, out_of_memory
@@ -34,8 +35,8 @@ SECONDS_OF_PATIENCE = 3600.0  # while a checkpoint cannot be written
 
 class RetrievalTrainable(tune.Trainable):
     """config: number (of the trial), experiment (JSON; one with kfold is trained on each of its folds), resume_from (a
-    checkpoint folder, or None), scheduled (whether its settings change there), workers (processes that train the trial
-    together), and refused: why the point makes no valid experiment (else None)."""
+    checkpoint's folder, here or in S3, or None), scheduled (whether its settings change there), workers (processes that
+    train the trial together), and refused: why the point makes no valid experiment (else None)."""
 
     def setup(self, config: dict[str, Any]) -> None:
         seal_test_splits()
@@ -137,9 +138,10 @@ class RetrievalTrainable(tune.Trainable):
 
     def _started(self) -> Training | FoldedTraining | TrainingGroup:
         if self._training is None:
-            folder = self._config["resume_from"]
-            start = None if folder is None else Path(folder) / CHECKPOINT
-            self._training = self._built(start, self._config["scheduled"])
+            place = self._config["resume_from"]
+            with contextlib.nullcontext() if place is None else bucket.local(place) as folder:
+                start = None if folder is None else folder / CHECKPOINT
+                self._training = self._built(start, self._config["scheduled"])
         return self._training
 
     def _built(self, start: Path | None, scheduled: bool = False) -> Training | FoldedTraining | TrainingGroup:

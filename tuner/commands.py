@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from trainables.errors import UserError
-from tuner import detachment, logbook, requests, tables
+from tuner import detachment, logbook, mirror, requests, tables
 from tuner.journal import Journal
 from tuner.logbook import Logbook
 from tuner.standing import Standing, existing, located
@@ -164,8 +164,9 @@ def _opened(sweep: Sweep) -> Iterator[Journal]:
     journal = Journal(sweep.folder)
     journal.open()
     try:
-        session.check_same(journal, sweep)
-        yield journal
+        with mirror.kept(sweep.folder, lambda line: print(line, file=sys.stderr)):
+            session.check_same(journal, sweep)
+            yield journal
     finally:
         journal.close()
 

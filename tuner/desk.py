@@ -1,10 +1,10 @@
 """Where the events of a launch come together: the journal first, then MLflow and the board."""
 
-import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from trainables import bucket
 from trainables.patience import patiently
 from tuner import lineage, retention
 from tuner.board import Board
@@ -22,9 +22,18 @@ NOWHERE: Mapping[str, str] = {}
 class Desk:
     """Where the events of a launch come together: the journal, MLflow, the board."""
 
-    def __init__(self, plan: Plan, journal: Journal, tracker: Tracker, board: Board) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        journal: Journal,
+        tracker: Tracker,
+        board: Board,
+        remove: Callable[[str], None] = bucket.remove,
+    ) -> None:
+        """remove: a checkpoint that is needed no more."""
         self.plan, self.journal, self.tracker, self.board = plan, journal, tracker, board
         self.entries = Entries(plan, journal)
+        self._remove = remove
 
     def __getstate__(self) -> dict[str, Any]:
         """Ray pickles its callbacks for a restore of its own; a sweep is resumed from its journal instead."""
@@ -80,9 +89,11 @@ class Desk:
         self._tell(trial, epoch)
 
     def checkpointed(self, number: int, epoch: int, path: str) -> None:
-        inside = os.path.relpath(path, self.journal.folder)  # the folder may move
-        self.journal.write("checkpoint", trial=number, epoch=epoch, path=inside)
-        self._prune(self.journal.trials[number])
+        """path: as Ray says it; the journal's is relative, for the sweep's home may move."""
+        self.journal.write("checkpoint", trial=number, epoch=epoch, path=self.journal.named(path))
+        trial = self.journal.trials[number]
+        bucket.seen(trial.checkpoints[epoch])
+        self._prune(trial)
 
     def exchanged(self, exchange: Exchange) -> None:
         """The trial goes on from its donor's checkpoint; nothing where the journal has it already, or it has ended."""
@@ -99,7 +110,7 @@ class Desk:
             last = max(trial.reports, default=0)
             if not trial.ended and trial.stop:
                 self._end(trial, "stopped", trial.stop)
-            elif not trial.ended and last >= self.plan.epochs and Path(trial.checkpoints.get(last, "none")).is_dir():
+            elif not trial.ended and last >= self.plan.epochs and bucket.exists(trial.checkpoints.get(last, "none")):
                 self._end(trial, "finished", "")
 
     def lost(self, number: int, reason: str) -> None:
@@ -154,7 +165,7 @@ class Desk:
         """Its own checkpoints, and those of whom it has copied: nobody may wait for them any longer."""
         trials = self.journal.trials
         for number in {trial.number, *(change.donor for change in trial.schedule)}:
-            retention.prune(trials[number], self.plan.sweep.objective, lineage.awaited(trials, number))
+            retention.prune(trials[number], self.plan.sweep.objective, lineage.awaited(trials, number), self._remove)
 
     def _write_schedule(self, trial: Trial) -> None:
         if self.plan.sweep.scheduler.name == "pbt":

@@ -34,8 +34,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from trainables import bucket
 from trainables.errors import UserError
 from trainables.patience import Told
+from tuner import places
 from tuner.events import append, events, take
 from tuner.space import Point
 
@@ -135,6 +137,7 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.home = places.home(folder)  # where its checkpoints are
         self.header: dict[str, Any] = {}
         self.trials: dict[int, Trial] = {}
         self.warm: dict[int, Trial] = {}  # of earlier sweeps, numbers below 0: what the sampler starts from
@@ -197,6 +200,18 @@ class Journal:
             if trial.state == "running":
                 trial.state = "pending"
 
+    def named(self, path: str) -> str:
+        """How the journal names a checkpoint. path: as Ray says it."""
+        return os.path.relpath(path, places.root(self.home))
+
+    def _inside(self, path: str) -> str:
+        """Where it is: what a journal from elsewhere names there is read, and removed when it is old."""
+        root = places.root(self.home)
+        found = os.path.normpath(os.path.join(root, path))
+        if not Path(found).is_relative_to(root):
+            raise UserError(f"{self.folder / FILE} names a checkpoint that is not in the sweep's folder: {path!r}")
+        return bucket.below(self.home, os.path.relpath(found, root))
+
     def _follow(self, record: Mapping[str, Any]) -> None:
         event, self.last = record["event"], float(record["at"])
         if event == "launch":
@@ -248,7 +263,7 @@ class Journal:
             trial.place = {key: str(record[key]) for key in ("host", "gpu") if key in record}
             trial.occupied(at)
         elif event == "checkpoint":
-            trial.checkpoints[int(record["epoch"])] = _inside(self.folder, str(record["path"]))
+            trial.checkpoints[int(record["epoch"])] = self._inside(str(record["path"]))
             trial.losses = 0
             trial.occupied(at)
         elif event == "exploit":
@@ -262,14 +277,6 @@ class Journal:
             trial.state, trial.reason = "pending", ""
             trial.losses = trial.losses + 1 if event == "loss" else 0
             trial.crowded = trial.crowded or event == "crowded"
-
-
-def _inside(folder: Path, path: str) -> str:
-    """folder / path: what a journal from elsewhere names there is read, and removed when it is old."""
-    found = os.path.normpath(folder / path)
-    if not Path(found).is_relative_to(os.path.normpath(folder)):
-        raise UserError(f"{folder / FILE} names a checkpoint that is not in the sweep's folder: {path!r}")
-    return found
 
 
 def traceback_file(folder: Path, number: int) -> Path:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from trainables import bucket
 from tuner import space
 from tuner.journal import Trial
 from tuner.schema import Objective
@@ -51,15 +52,15 @@ def schedule_file(folder: Path, number: int) -> Path:
 
 
 def start_of(trial: Trial, trials: Mapping[int, Trial]) -> Start | None:
-    """From where the trial goes on; None where the checkpoint that it is to copy is not on the disk."""
+    """From where the trial goes on; None where the checkpoint that it is to copy is not there."""
     copied = trial.schedule[-1] if trial.schedule else None
     for epoch in sorted(trial.checkpoints, reverse=True):
-        if (copied is None or epoch > copied.epoch) and Path(trial.checkpoints[epoch]).is_dir():
+        if (copied is None or epoch > copied.epoch) and bucket.exists(trial.checkpoints[epoch]):
             return Start(trial.checkpoints[epoch], False)
     if copied is None:
         return Start(None, False)
     folder = trials[copied.donor].checkpoints.get(copied.epoch)
-    return Start(folder, True) if folder is not None and Path(folder).is_dir() else None
+    return Start(folder, True) if folder is not None and bucket.exists(folder) else None
 
 
 def awaited(trials: Mapping[int, Trial], number: int) -> set[int]:

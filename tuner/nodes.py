@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from trainables import bucket
 from trainables.errors import UserError, first_line
 from trainables.experiment import Experiment
-from tuner import probe, staging
+from tuner import places, probe, staging
 from tuner.room import Room, of_ray
 from tuner.schema import Resources
 from tuner.sweep import Sweep
@@ -52,24 +53,22 @@ def measure(experiment: Experiment) -> probe.Memory:
 
 
 def check_storage(sweep: Sweep) -> None:
-    """UserError where a node does not see the sweep's folder as this one does, or cannot write there."""
-    root = sweep.folder.parent
-    _made(root, sweep)
-    mark = root / f".nodes-{uuid.uuid4().hex}"
-    mark.mkdir()
+    """UserError where a node does not see the sweep's storage as this one does, or cannot write there."""
+    root = places.storage_of(sweep.folder)
+    mark = bucket.below(root, f".nodes-{uuid.uuid4().hex}")
+    if not bucket.is_bucket(root):
+        _made(mark, sweep)
     try:
-        for address, told in on_each(_marked, str(mark)).items():
-            seen = (mark / told["name"]).is_file()
-            if told["error"] or not seen:
+        for address, told in on_each(_marked, mark).items():
+            if told["error"] or told["name"] not in bucket.names(mark):
                 why = told["error"] or "what it writes there is not seen here"
+                shared = "one bucket, and a right to it" if bucket.is_bucket(root) else "one folder, such as NFS"
                 raise UserError(
-                    f"storage={sweep.storage!r}: node {address} does not share {root} ({why}): "
-                    "all nodes need one folder, such as NFS"
+                    f"storage={sweep.storage!r}: node {address} does not share {bucket.shown(root)} ({why}): "
+                    f"all nodes need {shared}"
                 )
     finally:
-        for file in mark.iterdir():
-            file.unlink()
-        mark.rmdir()
+        bucket.remove(mark)
 
 
 def prepare(experiments: Sequence[Experiment], resources: Resources, progress: staging.Progress) -> list[str]:
@@ -139,10 +138,11 @@ def on_some(
         raise UserError(f"a node of the cluster was lost: {first_line(error)}") from None
 
 
-def _made(root: Path, sweep: Sweep) -> None:
+def _made(mark: str, sweep: Sweep) -> None:
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        Path(mark).mkdir(parents=True, exist_ok=True)
     except OSError as error:
+        root = Path(mark).parent
         raise UserError(f"storage={sweep.storage!r}: {root} cannot be made ({error.strerror})") from None
 
 
@@ -150,7 +150,7 @@ def _marked(mark: str) -> dict[str, str]:
     """Runs on a node: leaves a file in the folder."""
     name = f"{os.uname().nodename}-{uuid.uuid4().hex}"
     try:
-        (Path(mark) / name).touch()
+        bucket.write(bucket.below(mark, name), b"")
     except OSError as error:
-        return {"name": name, "error": str(error.strerror)}
+        return {"name": name, "error": bucket.cause(error)}
     return {"name": name, "error": ""}

@@ -1,4 +1,5 @@
-"""What other commands ask of a running driver: files in the sweep's folder, so that any machine that shares it can.
+"""What other commands ask of a running driver: files in the sweep's folder, so that any machine that shares it can;
+of a sweep in S3 also objects there, which its mirror brings.
 
 The driver takes them between two events and answers in the journal.
 """
@@ -11,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainables import bucket
+from tuner import mirror
 from tuner.journal import Journal
 
-FOLDER = "requests"
+FOLDER = mirror.REQUESTS
 REFUSED = "refused: "  # how an answer begins that says no
 SECONDS_BETWEEN_LOOKS = 0.5
 
@@ -29,11 +32,15 @@ class Request:
 
 def ask(folder: Path, kind: str, **values: Any) -> str:
     """Leaves a request, whole or not at all; returns its id."""
-    identity = uuid.uuid4().hex
+    identity, content = uuid.uuid4().hex, json.dumps({"kind": kind, "values": values})
+    if mirror.is_elsewhere(folder):
+        with mirror.refused(folder):
+            bucket.write(_there(folder, identity), content.encode())
+        return identity
     place = folder / FOLDER
     place.mkdir(mode=0o700, exist_ok=True)  # who may write here commands the driver
     draft = place / f"{identity}.draft"
-    draft.write_text(json.dumps({"kind": kind, "values": values}))
+    draft.write_text(content)
     os.replace(draft, place / f"{identity}.json")
     return identity
 
@@ -63,14 +70,22 @@ def _read(file: Path) -> Request:
 def withdraw(folder: Path, identity: str) -> None:
     """Takes a request back that nobody has answered."""
     (folder / FOLDER / f"{identity}.json").unlink(missing_ok=True)
+    if mirror.is_elsewhere(folder):
+        with mirror.refused(folder):
+            bucket.delete(_there(folder, identity))
 
 
 def answer(folder: Path, identity: str, seconds: float) -> str | None:
     """What the driver says to the request; None where it says nothing for so long."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
+        mirror.pull(folder)
         said = Journal.read(folder).answers.get(identity)
         if said is not None:
             return said
         time.sleep(SECONDS_BETWEEN_LOOKS)
     return None
+
+
+def _there(folder: Path, identity: str) -> str:
+    return bucket.below(mirror.desk(folder), FOLDER, f"{identity}.json")

@@ -1,16 +1,21 @@
 """Which checkpoints stay: the best and the newest of a trial that can go on, the best alone of one that has ended."""
 
-import shutil
-from collections.abc import Collection
-from pathlib import Path
+from collections.abc import Callable, Collection
 
+from trainables import bucket
 from tuner.journal import BROKEN, Journal, Trial
+from tuner.lineage import awaited
 from tuner.schema import Objective
 
+CHECKPOINTS = "launch-*/trial-*/checkpoint_*"  # below a sweep's home
 
-def kept(trial: Trial, objective: Objective, awaited: Collection[int] = ()) -> set[int]:
-    """The epochs whose checkpoints stay: `awaited` ones too. One that failed may be tried again, from its newest."""
-    stay = set(awaited)
+
+def kept(trial: Trial, objective: Objective, copied: Collection[int] = ()) -> set[int]:
+    """The epochs whose checkpoints stay. One that failed may be tried again, from its newest.
+
+    copied: those that others have yet to copy.
+    """
+    stay = set(copied)
     best = trial.best(objective.metric, objective.mode)
     if best is not None:
         stay.add(best[0])
@@ -19,17 +24,31 @@ def kept(trial: Trial, objective: Objective, awaited: Collection[int] = ()) -> s
     return stay
 
 
-def prune(trial: Trial, objective: Objective, awaited: Collection[int] = ()) -> None:
-    """Removes the trial's other checkpoints from the disk."""
-    stay = kept(trial, objective, awaited)
+def prune(
+    trial: Trial,
+    objective: Objective,
+    copied: Collection[int] = (),
+    remove: Callable[[str], None] = bucket.remove,
+) -> None:
+    """Removes the trial's other checkpoints."""
+    stay = kept(trial, objective, copied)
     for epoch, path in trial.checkpoints.items():
         if epoch not in stay:
-            shutil.rmtree(path, ignore_errors=True)
+            remove(path)
 
 
-def remove_strays(journal: Journal) -> None:
-    """Checkpoints of earlier launches that the journal does not know: a driver was killed before it wrote them down."""
-    known = {Path(path) for trial in journal.trials.values() for path in trial.checkpoints.values()}
-    for folder in journal.folder.glob("launch-*/trial-*/checkpoint_*"):
-        if folder not in known:
-            shutil.rmtree(folder, ignore_errors=True)
+def remove_strays(journal: Journal, objective: Objective) -> set[str]:
+    """What a driver that was killed has left: checkpoints that it had not written down, old ones not yet removed.
+
+    Returns those that the journal knows and that are not there.
+    """
+    trials = journal.trials
+    stay = {
+        trial.checkpoints[epoch]
+        for trial in trials.values()
+        for epoch in kept(trial, objective, awaited(trials, trial.number)) & trial.checkpoints.keys()
+    }
+    there = set(bucket.folders(journal.home, CHECKPOINTS))
+    for place in there - stay:
+        bucket.remove(place)
+    return {place for trial in trials.values() for place in trial.checkpoints.values()} - (there & stay)

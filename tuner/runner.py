@@ -13,15 +13,17 @@ from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig
 from ray.tune.experiment import Trial as RayTrial
 
+from trainables import bucket
 from trainables.errors import first_line
 from trainables.patience import patiently
 from trainables.trainable import RetrievalTrainable
-from tuner import cluster, provenance, requests, retention, secrets
+from tuner import cluster, places, provenance, requests, retention, secrets
 from tuner.board import Board
 from tuner.control import Control
 from tuner.desk import Desk
 from tuner.interruption import Interruption
 from tuner.journal import Journal
+from tuner.mirror import Mirror
 from tuner.placement import placed
 from tuner.plan import Plan
 from tuner.recorder import Recorder
@@ -47,12 +49,17 @@ class Outcome:
 
 
 def launch(
-    plan: Plan, journal: Journal, board: Board, trainable: Any = RetrievalTrainable, level: int = logging.ERROR
+    plan: Plan,
+    journal: Journal,
+    board: Board,
+    trainable: Any = RetrievalTrainable,
+    level: int = logging.ERROR,
+    kept: Mirror | None = None,
 ) -> Outcome:
     """Runs what the journal has not ended yet; the journal is open and carries the header of the sweep.
 
     trainable: what Ray runs of a trial; one that replays curves takes its place where the driver is measured.
-    level: from which Ray logs.
+    level: from which Ray logs. kept: of a sweep in S3.
     """
     sweep = plan.sweep
     requests.take(sweep.folder)  # those that an earlier driver did not live to see
@@ -64,12 +71,17 @@ def launch(
 
     journal.told = told
     journal.write("launch", host=platform.node(), pid=os.getpid(), about=provenance.of_launch())
+    if kept is not None:
+        kept.lost = interruption.ask
+        kept.send(told)
     tracker = Tracker(sweep.tracking, sweep.name, journal.header["launch"])
-    desk = Desk(plan, journal, tracker, board)
+    desk = Desk(plan, journal, tracker, board, bucket.remove if kept is None else kept.discard)
     desk.open()
+    gone = patiently(lambda: retention.remove_strays(journal, sweep.objective), told)
+    if kept is not None:
+        kept.missing(gone)
     desk.settle()
     desk.caught_up()
-    retention.remove_strays(journal)
     board.start(journal.trials)
     control = Control(desk, interruption)
     state, reason = "failed", "the driver has a bug"
@@ -117,7 +129,6 @@ def _fit(desk: Desk, control: Control, trainable: Any) -> None:
     for number in rule.dropped:  # decided, and the driver was killed before it was written
         desk.started(journal.trials[number])
     recorder.tell_decided()
-    attempts = len(list(sweep.folder.glob("launch-*"))) + 1
     secrets.keep_from_arguments()
     tuner = tune.Tuner(
         tune.with_resources(trainable, partial(placed, sweep.resources.model_dump())),
@@ -129,8 +140,8 @@ def _fit(desk: Desk, control: Control, trainable: Any) -> None:
             trial_dirname_creator=_folder,
         ),
         run_config=RunConfig(
-            name=f"launch-{attempts}",
-            storage_path=str(sweep.folder),
+            name=f"launch-{len(journal.launches)}",
+            **places.for_ray(journal.home),
             verbose=0,
             callbacks=[recorder],
             failure_config=FailureConfig(max_failures=0),  # there is one way back, from the journal

@@ -11,12 +11,12 @@ from typing import IO, TYPE_CHECKING
 
 from trainables.console import Bars
 from trainables.errors import UserError
-from tuner import budget, cluster, logbook, nodes, presets, probe, scheduling
+from tuner import budget, cluster, logbook, mirror, nodes, presets, probe, scheduling
 from tuner.amendments import extended
 from tuner.board import Board
 from tuner.control import ALIKE, alike
 from tuner.detachment import LAUNCHED
-from tuner.journal import FILE, Journal
+from tuner.journal import Journal
 from tuner.logbook import Logbook
 from tuner.plan import Plan, make_plan, prepare_data
 from tuner.results import Results
@@ -73,19 +73,21 @@ def run_plan(
     journal = Journal(plan.sweep.folder)
     journal.open()
     try:
-        if not journal.header:
-            journal.write("sweep", **runner.header(plan))
-        copy_earlier(earlier, journal)
-        if cluster.is_joined():
-            print(f"{plan.sweep.name} {LAUNCHED}{plan.trials} trials in {plan.sweep.folder}", file=stream, flush=True)
         log = Logbook(plan.sweep.folder)
         log.write("\n".join([f"{plan.sweep.name}: a launch of {plan.trials} trials, pid {os.getpid()}", *said]))
         apart = logbook.standard_error(log) if alone and not verbose else contextlib.nullcontext(stream)
         with contextlib.closing(log), apart as console:
             rungs = scheduling.rungs(plan.sweep, plan.epochs)
             board = Board(plan.sweep, plan.trials, plan.epochs, rungs, console, log, plain=verbose)
-            with logbook.listening(log, board.line, board.aside if verbose else None):
-                return runner.launch(plan, journal, board, level=logging.INFO)
+            aside = board.aside if verbose else None
+            with logbook.listening(log, board.line, aside), mirror.kept(journal.folder, board.line) as kept:
+                if not journal.header:
+                    journal.write("sweep", **runner.header(plan))
+                copy_earlier(earlier, journal)
+                if cluster.is_joined():
+                    where = f"{plan.trials} trials in {plan.sweep.place}"
+                    print(f"{plan.sweep.name} {LAUNCHED}{where}", file=console, flush=True)
+                return runner.launch(plan, journal, board, level=logging.INFO, kept=kept)
     finally:
         journal.close()
 
@@ -115,12 +117,13 @@ def check_folder(sweep: Sweep, *, resume: bool, fresh: bool) -> None:
     folder = sweep.folder
     if resume and fresh:
         raise UserError("--resume and --fresh exclude each other")
-    standing = Standing.of(folder) if (folder / FILE).is_file() else None
+    mirror.check(folder)
+    standing = Standing.found(folder)
     if standing is not None and standing.running:
         raise UserError(f"sweep {sweep.name!r} is {standing.words()}: `roadmap-tune status` follows it")
     if standing is None or not standing.journal.header:  # a driver may be killed before it writes anything
         if resume:
-            raise UserError(f"there is no sweep to resume in {folder}")
+            raise UserError(f"there is no sweep to resume in {sweep.place}")
         existing = next(parent for parent in folder.parents if parent.exists())
         if not os.access(existing, os.W_OK):
             raise UserError(f"storage={sweep.storage!r}: {existing} cannot be written to")
@@ -131,7 +134,9 @@ def check_folder(sweep: Sweep, *, resume: bool, fresh: bool) -> None:
     state = "is finished" if journal.complete else "was interrupted"
     if not resume:
         goes_on = "" if journal.complete else "`roadmap-tune resume` (--resume) goes on with it, "
-        raise UserError(f"sweep {sweep.name!r} {state} in {folder}: {goes_on}--fresh sets it aside and starts over")
+        raise UserError(
+            f"sweep {sweep.name!r} {state} in {sweep.place}: {goes_on}--fresh sets it aside and starts over"
+        )
     check_same(journal, sweep)
     if journal.complete:
         raise UserError(f"sweep {sweep.name!r} {state}: `roadmap-tune extend` adds trials, --fresh starts over")
@@ -143,7 +148,7 @@ def check_same(journal: Journal, sweep: Sweep) -> None:
     changed = _changed(journal, sweep)
     if changed:
         raise UserError(
-            f"the sweep in {journal.folder} has another {changed}: --fresh starts over, another name starts beside it"
+            f"the sweep in {sweep.place} has another {changed}: --fresh starts over, another name starts beside it"
         )
 
 
@@ -152,7 +157,9 @@ def set_aside(folder: Path) -> None:
     if not folder.exists():
         return
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    folder.rename(folder.with_name(f"{folder.name}.before-{stamp}"))
+    name = f"{folder.name}.before-{stamp}"
+    mirror.set_aside(folder, name)
+    folder.rename(folder.with_name(name))
 
 
 def _check_worth(journal: Journal, sweep: Sweep) -> None:

@@ -6,13 +6,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainables import bucket
 from trainables.errors import UserError
+from tuner import mirror, places
 from tuner.journal import FILE, Journal, running
+from tuner.lease import SILENT_S
 from tuner.sweep import Sweep, load_sweep
-
-SILENT_S = (
-    60.0  # a driver gives a sign of life every few seconds; one of another machine that is so long silent is gone
-)
 
 
 @dataclass(frozen=True)
@@ -24,12 +23,24 @@ class Standing:
     silent_s: float  # since the driver's last sign of life
 
     @classmethod
+    def found(cls, folder: Path) -> "Standing | None":
+        """None where there is no sweep."""
+        driven = mirror.pull(folder)
+        return cls._read(folder, driven) if (folder / FILE).is_file() else None
+
+    @classmethod
     def of(cls, folder: Path) -> "Standing":
-        """A lock is seen on this machine; of another one the journal's time tells."""
+        """Of a sweep that is there."""
+        return cls._read(folder, mirror.pull(folder))
+
+    @classmethod
+    def _read(cls, folder: Path, driven: bool) -> "Standing":
+        """A lock is seen on this machine; of another one the journal's time tells. driven: a lease in S3 says so."""
         journal = Journal.read(folder)
         silent = max(0.0, time.time() - (folder / FILE).stat().st_mtime)
         last = journal.launches[-1] if journal.launches else None
-        elsewhere = last is not None and not last.state and last.host != platform.node() and silent < SILENT_S
+        heard = driven or (last is not None and last.host != platform.node() and silent < SILENT_S)
+        elsewhere = last is not None and not last.state and heard
         standing = cls(journal, running(folder) or elsewhere, silent)
         if not standing.running:
             journal.rest()
@@ -60,23 +71,32 @@ class Standing:
 
 
 def located(path: str, settings: list[str]) -> Sweep:
-    """The sweep of a file, or of a sweep's own folder; UserError where there is neither."""
+    """The sweep of a file, or of a sweep's own folder, here or in S3; UserError where there is none."""
     folder = Path(path)
+    if bucket.is_bucket(path):
+        folder = places.folder_at(path)
+        mirror.pull(folder)
     if not (folder / FILE).is_file():
+        if bucket.is_bucket(path):
+            raise UserError(f"there is no sweep in {path}")
         return load_sweep(path, settings)
     if settings:
         raise UserError("--set lays values over a sweep file, and this is a folder")
-    written = {**Journal.read(folder).header["sweep"], "name": folder.name, "storage": str(folder.parent)}
+    written = {
+        **Journal.read(folder).header["sweep"],
+        "name": folder.name,
+        "storage": places.storage_of(folder.absolute()),
+    }
     return Sweep.model_validate_json(json.dumps(written))
 
 
 def existing(sweep: Sweep) -> Standing:
     """UserError where the sweep was never launched."""
-    standing = Standing.of(sweep.folder) if (sweep.folder / FILE).is_file() else None
+    standing = Standing.found(sweep.folder)
     if standing is None or not standing.journal.header:
-        raise UserError(f"there is no sweep {sweep.name!r} in {sweep.folder}")
+        raise UserError(f"there is no sweep {sweep.name!r} in {sweep.place}")
     if "epochs" not in standing.journal.header:
-        raise UserError(f"the sweep in {sweep.folder} is an earlier version's: `run --fresh` sets it aside")
+        raise UserError(f"the sweep in {sweep.place} is an earlier version's: `run --fresh` sets it aside")
     return standing
 
 

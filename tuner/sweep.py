@@ -10,11 +10,11 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 from yaml import YAMLError
 
-from trainables import environment
+from trainables import bucket, environment
 from trainables.errors import UserError, first_line
 from tuner import secrets
 from tuner.language import parse_space
-from tuner.places import placed
+from tuner.places import check_storage, folder_of, home
 from tuner.schema import Block, Settings
 from tuner.space import Distribution, Space
 from tuner.unused import check_unused
@@ -35,8 +35,13 @@ class Sweep(Settings):
 
     @property
     def folder(self) -> Path:
-        """Where the sweep keeps its journal, checkpoints and results."""
-        return placed(self.storage, "storage") / self.name
+        """Where the sweep keeps its journal, results and, unless it is in S3, checkpoints."""
+        return folder_of(self.storage, self.name)
+
+    @property
+    def place(self) -> str:
+        """As people read it: its folder, or of one in S3 that there."""
+        return bucket.shown(home(self.folder))
 
     def fixed(self) -> list[str]:
         """The overrides that every trial shares: the train part, the held-out classes, and never the test split."""
@@ -116,6 +121,7 @@ def _sweep(values: Mapping[str, Any], file: str) -> Sweep:
         raise UserError(f"{file}: {path}={first['input']!r}: {first['msg']}") from None
     for key in ("tracking", "storage"):
         secrets.check_address(key, getattr(sweep, key))
+    check_storage(sweep.storage)
     check_unused(sweep)
     _ = sweep.searched  # every distribution, condition and constraint can be read
     return sweep

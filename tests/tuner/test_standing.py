@@ -115,7 +115,7 @@ def test_which_checkpoints_stay(sweep: Sweep, state: str, stay: set[int]) -> Non
     if state != "running":
         journal.write("end", trial=0, state=state, reason="")
     retention.prune(journal.trials[0], sweep.objective)
-    retention.remove_strays(journal)
+    retention.remove_strays(journal, sweep.objective)
     journal.close()
     assert {int(path.name[-1]) for path in journal.folder.glob("launch-*/trial-*/checkpoint_*")} == stay
 

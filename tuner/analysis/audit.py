@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from trainables import bucket
 from trainables.errors import UserError, first_line, out_of_memory
+from tuner import mirror
 from tuner.analysis.noise import Noise
 from tuner.journal import FILE, Journal, Trial
 from tuner.results import Results
@@ -73,19 +75,29 @@ def chosen(results: Results, count: int) -> list[Trial]:
     return [trial for trial in results.ranked if trial.number in wanted]
 
 
-def run(results: Results, count: int, progress: Progress = lambda what, done, total: None) -> None:
-    """Runs what the audit's journal has not ended yet. UserError where no trial of the sweep was stopped."""
+def run(
+    results: Results,
+    count: int,
+    progress: Progress = lambda what, done, total: None,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Runs what the audit's journal has not ended yet. UserError where no trial of the sweep was stopped.
+
+    say: for a line, where the sweep is in S3 and that is away.
+    """
     trials = chosen(results, count)
     if not trials:
         raise UserError(f"no trial of sweep {results.sweep.name!r} was stopped: there is nothing to audit")
+    mirror.pull(results.sweep.folder)  # this may be another machine than the one that was asked
     journal = Journal(results.sweep.folder / FOLDER)
     journal.open()
     try:
-        for trial in trials:
-            if trial.number not in journal.trials:
-                journal.write("point", trial=trial.number, point=trial.point)
-            if not journal.trials[trial.number].ended:
-                _run_one(journal, trial, _experiment(results, trial), progress)
+        with mirror.kept(results.sweep.folder, say):
+            for trial in trials:
+                if trial.number not in journal.trials:
+                    journal.write("point", trial=trial.number, point=trial.point)
+                if not journal.trials[trial.number].ended:
+                    _run_one(journal, trial, _experiment(results, trial), progress)
     finally:
         journal.close()
 
@@ -93,6 +105,7 @@ def run(results: Results, count: int, progress: Progress = lambda what, done, to
 def standing(results: Results) -> list[tuple[str, int, int]]:
     """What a `Progress` would be told now of the trial that is being run, here or on another machine."""
     found = []
+    mirror.pull(results.sweep.folder)
     for trial in Journal.read(results.sweep.folder / FOLDER).trials.values():
         if trial.reports and not trial.ended:
             found.append((f"trial {trial.id}", max(trial.reports), _experiment(results, trial).experience.max_iter))
@@ -108,6 +121,7 @@ def _experiment(results: Results, trial: Trial) -> "Experiment":
 
 def read(results: Results, noise: Noise) -> Audit | None:
     """What the audits of the sweep have found so far; None where there was none."""
+    mirror.pull(results.sweep.folder)
     folder = results.sweep.folder / FOLDER
     if not (folder / FILE).is_file():
         return None
@@ -145,10 +159,12 @@ def _run_one(journal: Journal, trial: Trial, experiment: "Experiment", progress:
 
 def _go_on(training: "Training | FoldedTraining", own: Path, trial: Trial) -> None:
     """From the audit's own checkpoint, else from the sweep's newest one that is still there."""
-    theirs = [Path(trial.checkpoints[epoch]) for epoch in sorted(trial.checkpoints, reverse=True)]
-    start = next((folder for folder in (own, *theirs) if any(folder.glob("*.ckpt"))), None)
+    theirs = [trial.checkpoints[epoch] for epoch in sorted(trial.checkpoints, reverse=True)]
+    begun = [str(own)] if (own / CHECKPOINT).is_file() or any(own.glob("*.ckpt")) else []
+    start = next((place for place in (*begun, *theirs) if bucket.exists(place)), None)
     if start is not None:
-        training.load(start / CHECKPOINT)
+        with bucket.local(start) as folder:
+            training.load(folder / CHECKPOINT)
 
 
 def _audited(results: Results, trial: Trial, record: Trial) -> Audited:

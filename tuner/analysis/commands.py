@@ -111,7 +111,7 @@ def _audit(arguments: argparse.Namespace) -> int:
         if cluster.is_joined():
             _on_a_node(results, arguments.trials, bars.update)
         else:
-            audit.run(results, arguments.trials, bars.update)
+            audit.run(results, arguments.trials, bars.update, bars.line)
     known = audit.read(results, told)
     assert known is not None, "an audit leaves its journal"
     conclusion, *rest = audit_lines(known)

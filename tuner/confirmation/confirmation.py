@@ -6,7 +6,7 @@ from typing import IO
 
 from trainables.composition import compose
 from trainables.console import Bars
-from tuner import cluster
+from tuner import cluster, mirror
 from tuner.confirmation.ledger import Arm, Confirmation, Ledger
 from tuner.confirmation.opening import begin, results_of
 from tuner.confirmation.verdict import Values, Verdict, compared
@@ -37,8 +37,9 @@ def confirm(
     with Bars(stream or sys.stderr) as bars:
         ledger.open()
         try:
-            begin(results, ledger, arms, seeds, again, bars)
-            return ledger, _carry_out(sweep, ledger, bars)
+            with mirror.kept(sweep.folder, bars.line):
+                begin(results, ledger, arms, seeds, again, bars)
+                return ledger, _carry_out(sweep, ledger, bars)
         finally:
             ledger.close()
 

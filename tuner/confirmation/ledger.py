@@ -18,6 +18,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from trainables import bucket
+from tuner import places
 from tuner.confirmation.verdict import Verdict
 from tuner.events import append, events, take
 from tuner.space import Point
@@ -49,7 +51,7 @@ class Repeat:
     reason: str = ""
     reports: dict[int, dict[str, float]] = field(default_factory=dict)  # epoch -> metrics
     reported_at: dict[int, float] = field(default_factory=dict)  # epoch -> unix seconds
-    checkpoints: dict[int, str] = field(default_factory=dict)  # epoch -> folder
+    checkpoints: dict[int, str] = field(default_factory=dict)  # epoch -> its folder, on a disk or in S3
     test: dict[str, float] | None = None  # "test/map_at_r" -> mean; None: not measured
     values: str = ""  # the file of its metrics by query, below the sweep's folder
 
@@ -58,16 +60,16 @@ class Repeat:
         return f"{self.arm.trial:04d}-seed{self.seed}"
 
     @property
-    def trained(self) -> Path | None:
-        """The folder of the checkpoint after its last epoch, where it is there."""
-        path = self.checkpoints.get(self.arm.epochs)
-        return Path(path) if path is not None and Path(path).is_dir() else None
+    def trained(self) -> str | None:
+        """The place of the checkpoint after its last epoch, where it is there."""
+        place = self.checkpoints.get(self.arm.epochs)
+        return place if place is not None and bucket.exists(place) else None
 
     @property
-    def newest(self) -> Path | None:
-        """The folder of the latest checkpoint that is still on disk."""
-        found = (Path(self.checkpoints[epoch]) for epoch in sorted(self.checkpoints, reverse=True))
-        return next((path for path in found if path.is_dir()), None)
+    def newest(self) -> str | None:
+        """The place of the latest checkpoint that is still there."""
+        found = (self.checkpoints[epoch] for epoch in sorted(self.checkpoints, reverse=True))
+        return next((place for place in found if bucket.exists(place)), None)
 
 
 @dataclass
@@ -179,7 +181,7 @@ def _follow_repeat(repeat: Repeat, record: Mapping[str, Any], folder: Path) -> N
         repeat.reports[int(record["epoch"])] = dict(record["metrics"])
         repeat.reported_at[int(record["epoch"])] = float(record["at"])
     elif event == "checkpoint":
-        repeat.checkpoints[int(record["epoch"])] = str(folder / record["path"])
+        repeat.checkpoints[int(record["epoch"])] = bucket.below(places.home(folder), str(record["path"]))
     elif event == "end":
         repeat.state, repeat.reason = str(record["state"]), str(record["reason"])
     elif event == "test":

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from statistics import fmean, stdev
 from typing import Any
 
-from tuner import naming, provenance
+from tuner import naming, places, provenance
 from tuner.confirmation.arms import overrides
 from tuner.confirmation.ledger import Arm, Confirmation, Ledger, Repeat
 from tuner.events import events
@@ -50,7 +50,8 @@ class Office:
         self._tracker.report(repeat.key, epoch, metrics, repeat.reported_at[epoch])
 
     def kept(self, repeat: Repeat, epoch: int, path: str) -> None:
-        below = os.path.relpath(path, self.ledger.folder)  # the sweep's folder may move
+        """path: as Ray says it; the ledger's is relative, for the sweep's home may move."""
+        below = os.path.relpath(path, places.root(places.home(self.ledger.folder)))
         self.ledger.write("checkpoint", repeat=repeat.key, epoch=epoch, path=below)
 
     def ended(self, repeat: Repeat, state: str, reason: str) -> None:

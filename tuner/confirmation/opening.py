@@ -9,17 +9,18 @@ from tuner import store
 from tuner.confirmation.arms import chosen, fresh_seeds, overrides, seeds_of
 from tuner.confirmation.data import ready
 from tuner.confirmation.ledger import Arm, Ledger, Repeat
-from tuner.journal import FILE, Journal, running
 from tuner.results import Results
+from tuner.standing import Standing
 from tuner.sweep import Sweep
 
 SAME = ("train", "space", "objective", "validation")  # in the file and in the journal
 
 
 def results_of(sweep: Sweep, now: bool) -> Results:
-    if not (sweep.folder / FILE).is_file():
-        raise UserError(f"there is no sweep {sweep.name!r} in {sweep.folder}: `roadmap-tune run` makes it")
-    journal = Journal.read(sweep.folder)
+    standing = Standing.found(sweep.folder)
+    if standing is None:
+        raise UserError(f"there is no sweep {sweep.name!r} in {sweep.place}: `roadmap-tune run` makes it")
+    journal = standing.journal
     ran = journal.header["sweep"]
     if ran["scheduler"]["name"] == "pbt":
         raise UserError(
@@ -29,9 +30,9 @@ def results_of(sweep: Sweep, now: bool) -> Results:
     for key, value in sweep.model_dump(mode="json").items():
         if key in SAME and ran[key] != value:
             raise UserError(
-                f"the sweep in {sweep.folder} ran with another {key}: confirm it with the file that it ran with"
+                f"the sweep in {sweep.place} ran with another {key}: confirm it with the file that it ran with"
             )
-    if running(sweep.folder):
+    if standing.running:
         raise UserError(f"sweep {sweep.name!r} is running: its winner is not known yet")
     if not journal.complete and not now:
         raise UserError(f"sweep {sweep.name!r} has not ended: finish it first, or --now confirms the best trial so far")

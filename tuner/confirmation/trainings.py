@@ -7,10 +7,11 @@ from ray.tune import Callback, CheckpointConfig, FailureConfig, RunConfig, TuneC
 from ray.tune.experiment import Trial as RayTrial
 from ray.tune.search import Searcher
 
+from trainables import bucket
 from trainables.composition import compose
 from trainables.errors import MISPLACED
 from trainables.trainable import RetrievalTrainable
-from tuner import cluster, secrets
+from tuner import cluster, places, secrets
 from tuner.confirmation.arms import overrides
 from tuner.confirmation.ledger import Repeat
 from tuner.confirmation.office import Office
@@ -42,7 +43,8 @@ def _settled(office: Office, repeat: Repeat) -> bool:
 
 def _fit(office: Office, waiting: list[Repeat], interruption: Interruption) -> None:
     sweep, number = office.sweep, office.confirmation.number
-    attempt = len(list(sweep.folder.glob(f"confirm-{number}-launch-*"))) + 1
+    home = places.home(sweep.folder)
+    attempt = len(bucket.folders(home, f"confirm-{number}-launch-*")) + 1
     secrets.keep_from_arguments()
     tune.Tuner(
         tune.with_resources(RetrievalTrainable, resources(sweep.resources.model_dump())),
@@ -55,7 +57,7 @@ def _fit(office: Office, waiting: list[Repeat], interruption: Interruption) -> N
         ),
         run_config=RunConfig(
             name=f"confirm-{number}-launch-{attempt}",
-            storage_path=str(sweep.folder),
+            **places.for_ray(home),
             verbose=0,
             callbacks=[_Follower(office, interruption)],
             failure_config=FailureConfig(max_failures=LOST_RETRIES),
@@ -81,7 +83,7 @@ class _Queue(Searcher):
             KEY: repeat.key,
             "experiment": compose(overrides(self._office.sweep, repeat)).model_dump_json(),
             "refused": None,
-            "resume_from": None if newest is None else str(newest),
+            "resume_from": newest,
             "scheduled": False,
             "workers": self._office.sweep.resources.workers,
         }

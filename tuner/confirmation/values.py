@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from trainables import bucket
 from trainables.checkpoint import CHECKPOINT
 from trainables.commands import values_on_test
 from trainables.console import Bars
@@ -31,7 +32,7 @@ def _measure(office: Office, repeat: Repeat, bars: Bars) -> None:
     folder, trained = office.ledger.folder, repeat.trained
     assert trained is not None, "it has been trained to its end"
     try:
-        values = _on_test(office, repeat, trained / CHECKPOINT, bars)
+        values = _on_test(office, repeat, trained, bars)
     except Diverged as error:  # nothing was embedded on the way
         office.ended(repeat, "infeasible", f"diverged: {error}")
         return
@@ -42,18 +43,23 @@ def _measure(office: Office, repeat: Repeat, bars: Bars) -> None:
     office.tested(repeat, {name: float(np.nanmean(by_query)) for name, by_query in flat.items()}, str(file))
 
 
-def _on_test(office: Office, repeat: Repeat, checkpoint: Path, bars: Bars) -> Measured:
+def _on_test(office: Office, repeat: Repeat, trained: str, bars: Bars) -> Measured:
     """Where the data are: the head of a cluster may have neither them nor a GPU."""
     if not cluster.is_joined():
-        return values_on_test(checkpoint, bars)
+        return _values(trained, bars)
     bars.line(f"{repeat.arm.name}, seed {repeat.seed}: the test split")
-    values: Measured = nodes.on_some(_on_a_node, checkpoint, resources=office.sweep.resources, seconds=None)
+    values: Measured = nodes.on_some(_on_a_node, trained, resources=office.sweep.resources, seconds=None)
     return values
 
 
-def _on_a_node(checkpoint: Path) -> Measured:
+def _on_a_node(trained: str) -> Measured:
     with Bars(sys.stderr) as bars:
-        return values_on_test(checkpoint, bars)
+        return _values(trained, bars)
+
+
+def _values(trained: str, bars: Bars) -> Measured:
+    with bucket.local(trained) as folder:
+        return values_on_test(folder / CHECKPOINT, bars)
 
 
 def read_values(file: Path) -> Measured:

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainables import bucket
 from trainables.errors import UserError
-from tuner import cluster
+from tuner import cluster, places
 from tuner.detachment import LAUNCHED
 from tuner.remote.address import LOOPBACK, dashboard, parts
 from tuner.remote.dashboard import Dashboard, check_versions
@@ -92,6 +93,8 @@ def _name(arguments: argparse.Namespace) -> str:
     """The sweep's; a path that is not here is a sweep's folder on the cluster."""
     if arguments.sweep is None:
         raise UserError("ui on a cluster takes the sweep: its file, or the name of its folder there")
+    if bucket.is_bucket(arguments.sweep):
+        return places.folder_at(arguments.sweep).name
     path = Path(arguments.sweep)
     if arguments.sweep.endswith((".yaml", ".yml")) or path.exists():
         return located(arguments.sweep, arguments.settings).name

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from trainables import bucket
 from trainables.checkpoint import CHECKPOINT
 from trainables.commands import seen_in_validation
 from trainables.errors import UserError
@@ -62,10 +63,11 @@ class Sheet:
 def make(results: "Results", bars: "Bars") -> tuple[Pictures, dict[str, bytes]]:
     """The record, and name -> PNG of each of its panels. UserError where there is no checkpoint or no data."""
     chosen = _chosen(results)
-    checkpoints = [_checkpoint(results, trial) for _, trial in chosen]
+    checkpoints = [_place(results, trial) for _, trial in chosen]
     looked: list[Seen] = []
     for (role, trial), checkpoint in zip(chosen, checkpoints, strict=True):
-        images, embeddings = seen_in_validation(checkpoint, bars)
+        with bucket.local(checkpoint) as folder:
+            images, embeddings = seen_in_validation(folder / _file(results), bars)
         if looked and not np.array_equal(images.class_numbers, looked[0].found.labels):
             raise UserError(f"trials {looked[0].arm.trial} and {trial.id} are validated on different images")
         found = inspected(embeddings, images.labels)
@@ -133,17 +135,22 @@ def _epoch(results: "Results", trial: "Trial") -> int:
     return int(results.best_metrics(trial)["epoch"])
 
 
-def _checkpoint(results: "Results", trial: "Trial") -> Path:
-    """Of the best epoch; with folds that of the first. UserError where it is gone."""
+def _place(results: "Results", trial: "Trial") -> str:
+    """Of the checkpoint of its best epoch. UserError where that is gone."""
     epoch = _epoch(results, trial)
     place = trial.checkpoints.get(epoch)
     if place is None:
         raise UserError(f"trial {trial.id} has no checkpoint of its best epoch, {epoch}: there is nothing to look with")
-    file = Path(place) / CHECKPOINT
-    file = fold_file(file, FOLD) if results.sweep.validation.protocol == "kfold" else file
-    if not file.is_file():
-        raise UserError(f"trial {trial.id}: the checkpoint of its best epoch is not there any more: {file}")
-    return file
+    if not bucket.exists(place):
+        gone = f"{bucket.shown(place)}/{_file(results)}"
+        raise UserError(f"trial {trial.id}: the checkpoint of its best epoch is not there any more: {gone}")
+    return place
+
+
+def _file(results: "Results") -> str:
+    """In it; with folds that of the first."""
+    file = Path(CHECKPOINT)
+    return str(fold_file(file, FOLD) if results.sweep.validation.protocol == "kfold" else file)
 
 
 def _class_names(images: "LabelledImages") -> tuple[str, ...]:

@@ -10,8 +10,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from trainables import bucket
 from trainables.composition import compose
 from trainables.errors import UserError
+from tuner import mirror, places
 from tuner.journal import FILE, Journal, Trial
 from tuner.sampling.outcomes import inside, objectives
 from tuner.sampling.units import active_part
@@ -57,6 +59,7 @@ def copy_earlier(earlier: list[Earlier], journal: Journal) -> None:
 def _read(sweep: Sweep, written: str) -> Earlier:
     where = f"search.warm_start: {written}"
     folder = _folder(written)
+    mirror.pull(folder)
     if not (folder / FILE).is_file():
         raise UserError(f"{where} has no {FILE}: name the folder of an earlier sweep, or its file")
     if folder == sweep.folder:
@@ -71,6 +74,8 @@ def _read(sweep: Sweep, written: str) -> Earlier:
 
 
 def _folder(written: str) -> Path:
+    if bucket.is_bucket(written):
+        return places.folder_at(written)
     path = Path(written).expanduser()
     return load_sweep(path).folder if path.is_file() and path.suffix in (".yaml", ".yml") else path.resolve()
 

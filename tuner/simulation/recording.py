@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tuner import mirror
 from tuner.journal import Journal, Trial
 from tuner.plan import make_plan
 from tuner.results import Results
@@ -56,6 +57,7 @@ def _search(sweep: Sweep, sampler: str, trials: int) -> Search:
 
 def _trained(sweep: Sweep) -> list[Trial]:
     """The trials of the sweep, run where they have not been."""
+    mirror.pull(sweep.folder)
     known = Journal.read(sweep.folder)
     results = Results.read(sweep) if known.complete else run(sweep, resume=bool(known.header))
     return list(results.trials)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainables import bucket
 from trainables.checkpoint import CHECKPOINT
 from trainables.errors import UserError
 from trainables.folded import fold_file
@@ -22,13 +23,22 @@ class Choice:
     """One checkpoint of a sweep and where it stands. value: of `metric`, on the test split where it is confirmed."""
 
     results: Results
-    checkpoint: Path
+    place: str  # of the checkpoint's folder
+    file: str  # in it
     trial: Trial
     metric: str
     value: float
     why: str
     confirmation: Confirmation | None = None
     repeat: Repeat | None = None
+
+    @property
+    def checkpoint(self) -> str:
+        return bucket.below(self.place, self.file)
+
+    @property
+    def there(self) -> bool:
+        return bucket.exists(self.place) and (bucket.is_bucket(self.place) or Path(self.checkpoint).is_file())
 
     @property
     def confirmed(self) -> bool:
@@ -46,8 +56,10 @@ def chosen(results: Results, ledger: Ledger, number: int | None, file: str) -> C
         choice = _confirmed(results, confirmation, arm)
     else:
         choice = _best(results, _trial(results, number), file)
-    if not choice.checkpoint.is_file():
-        raise UserError(f"the checkpoint of trial {choice.trial.id} is gone: there is no {choice.checkpoint}")
+    if not choice.there:
+        raise UserError(
+            f"the checkpoint of trial {choice.trial.id} is gone: there is no {bucket.shown(choice.checkpoint)}"
+        )
     return choice
 
 
@@ -74,9 +86,9 @@ def _confirmed(results: Results, confirmation: Confirmation, arm: Arm) -> Choice
     best = results.best
     if arm.role == "winner" and best is not None and best.number != arm.trial:
         told += f"; trial {best.id} has a better validation value since, and is not confirmed"
-    checkpoint = Path(repeat.checkpoints.get(arm.epochs, "")) / CHECKPOINT
+    place = repeat.checkpoints.get(arm.epochs, "")
     trial = next(trial for trial in results.trials if trial.number == arm.trial)
-    return Choice(results, checkpoint, trial, metric, repeat.test[metric], told, confirmation, repeat)
+    return Choice(results, place, CHECKPOINT, trial, metric, repeat.test[metric], told, confirmation, repeat)
 
 
 def _test_metric(results: Results, confirmation: Confirmation, repeat: Repeat) -> str:
@@ -94,16 +106,16 @@ def _best(results: Results, trial: Trial, file: str) -> Choice:
     assert best is not None, "looked at before"
     epoch, value = best
     # an epoch of which the journal has no checkpoint: a file that is not there
-    folder = Path(trial.checkpoints.get(epoch, results.sweep.folder / f"trial-{trial.id}-epoch-{epoch}"))
-    checkpoint, fold = folder / CHECKPOINT, ""
+    place = trial.checkpoints.get(epoch, str(results.sweep.folder / f"trial-{trial.id}-epoch-{epoch}"))
+    checkpoint, fold = CHECKPOINT, ""
     if results.sweep.validation.protocol == "kfold":
         number = _median_fold(trial, epoch, objective.metric)
-        checkpoint, fold = fold_file(checkpoint, number), f", fold {number}, the median one of its folds"
+        checkpoint, fold = str(fold_file(Path(checkpoint), number)), f", fold {number}, the median one of its folds"
     why = (
         f"not confirmed: trial {trial.id} after epoch {epoch}{fold}: {objective.metric} {value:.4f}; "
         f"the best value of {len(results.trials)} trials flatters: `roadmap-tune confirm {file}` tests it"
     )
-    return Choice(results, checkpoint, trial, objective.metric, value, why)
+    return Choice(results, place, checkpoint, trial, objective.metric, value, why)
 
 
 def _trial(results: Results, number: int | None) -> Trial:

@@ -32,6 +32,7 @@ def add_command(commands: Any, sweep: argparse.ArgumentParser) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> int:
+    from trainables import bucket
     from trainables.console import Bars
     from trainables.exported.card import card
     from trainables.exported.writing import check_out, export
@@ -49,7 +50,8 @@ def _export(arguments: argparse.Namespace) -> int:
     with Bars(sys.stderr) as bars:
         bars.line("measuring raw pixels on the validation images, for the model card")
         origin = origin_of(choice, arguments.sweep)
-        written = export(choice.checkpoint, folder, lambda made: card(made, origin), bars)
+        with bucket.local(choice.place) as here:
+            written = export(here / choice.file, folder, lambda made: card(made, origin), bars)
     print("\n".join(written.lines()))
     if not arguments.no_register:
         _register(choice, written)

@@ -1,6 +1,7 @@
 """Which checkpoint is taken home: never the luckiest, and said for what it is."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -22,7 +23,7 @@ def test_before_a_confirmation_the_best_epoch_of_the_best_trial(sweep: Sweep) ->
     write_sweep(sweep, {0: [0.1, 0.15], 1: [0.1, 0.3, 0.2], 2: [0.2]})
     choice = choice_of(sweep)
     assert not choice.confirmed and (choice.metric, choice.value) == ("val/map_at_r", 0.3)
-    assert choice.checkpoint == sweep.folder / folder_of(1, 2) / CHECKPOINT
+    assert Path(choice.checkpoint) == sweep.folder / folder_of(1, 2) / CHECKPOINT
     assert choice.why.startswith("not confirmed: trial 0001 after epoch 2: val/map_at_r 0.3000")
     assert "the best value of 3 trials flatters: `roadmap-tune confirm small.yaml`" in choice.why
 
@@ -33,7 +34,7 @@ def test_after_one_the_winners_median_seed(sweep: Sweep) -> None:
     choice = choice_of(sweep)
     assert choice.confirmed and choice.repeat is not None and choice.repeat.seed == 334
     assert (choice.metric, choice.value) == ("test/map_at_r", 0.23)
-    assert choice.checkpoint == sweep.folder / "confirm-1-launch-1/0001-seed334/checkpoint_000000" / CHECKPOINT
+    assert Path(choice.checkpoint) == sweep.folder / "confirm-1-launch-1/0001-seed334/checkpoint_000000" / CHECKPOINT
     assert choice.why.startswith("confirmed: the winner (trial 0001), trained on the whole train split for 3 epochs")
     told = "\n\n".join(origin_of(choice, "small.yaml").chosen)
     assert "Beats" not in told and "The winner beats the defaults by 0.0300" in told
@@ -77,7 +78,7 @@ def test_the_folder_of_a_sweep_may_move(sweep: Sweep) -> None:
     moved.parent.mkdir()
     sweep.folder.rename(moved)
     elsewhere = sweep.model_copy(update={"storage": str(moved.parent)})
-    assert choice_of(elsewhere).checkpoint.is_relative_to(moved)
+    assert Path(choice_of(elsewhere).checkpoint).is_relative_to(moved)
 
 
 def test_of_folds_the_median_one(sweep_file: object) -> None:
@@ -86,7 +87,7 @@ def test_of_folds_the_median_one(sweep_file: object) -> None:
     place = folds.folder / folder_of(1, 1)
     (place / CHECKPOINT).rename(place / "training.fold2.ckpt")
     choice = choice_of(folds)
-    assert choice.checkpoint.name == "training.fold2.ckpt" and "fold 2, the median one" in choice.why
+    assert choice.file == "training.fold2.ckpt" and "fold 2, the median one" in choice.why
 
 
 @pytest.mark.parametrize(
