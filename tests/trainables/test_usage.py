@@ -1,5 +1,6 @@
 """What an epoch took of the machine."""
 
+import mmap
 import subprocess
 import sys
 import time
@@ -20,7 +21,9 @@ def test_cpu_and_memory_of_the_process_and_its_children() -> None:
 
     def epoch() -> Report:
         subprocess.run([sys.executable, "-c", BUSY], check=True)  # it has ended when it is over
-        held.append(b"x" * 50_000_000)
+        fresh = mmap.mmap(-1, 50_000_000)  # memory that this process has freed before may be used again
+        fresh.write(b"x" * 50_000_000)
+        held.append(fresh)
         until = time.process_time() + 0.2
         while time.process_time() < until:
             pass
