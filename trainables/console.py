@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import IO
 
@@ -74,3 +75,9 @@ def readable_size(count: float) -> str:
             return f"{count:.0f} {unit}"
         count /= 1024
     return f"{count:.1f} GiB"
+
+
+def near(path: Path) -> str:
+    """As one would name it from the working folder: relative where it lies below."""
+    full = path.absolute()
+    return str(full.relative_to(Path.cwd()) if full.is_relative_to(Path.cwd()) else full)

@@ -11,6 +11,7 @@ from typing import IO
 
 from rich.text import Text
 
+from trainables.console import near
 from tuner import logbook, tables
 from tuner.journal import BROKEN, Trial, traceback_file
 from tuner.logbook import Logbook
@@ -177,14 +178,9 @@ def trouble(folder: Path, trial: Trial, width: int | None = None) -> str:
     """What went wrong with a trial, in one line with the file that says more; width: to be cut to, the file never."""
     kept, log = traceback_file(folder, trial.number), folder / logbook.FILE
     files = [file for file in (kept, *([log] if trial.state in BROKEN else [])) if file.is_file()]
-    where = f"; {_near(files[0])}" if files else ""
+    where = f"; {near(files[0])}" if files else ""
     told = f"trial {trial.id} {trial.state}: {trial.reason}"
     return (told if width is None else tables.cut_end(told, max(width - len(where), SAID))) + where
-
-
-def _near(file: Path) -> str:
-    """From the working folder, where that is shorter."""
-    return min(str(file), os.path.relpath(file), key=len)
 
 
 def _line(row: Sequence[str], widths: Sequence[int], state: str | None) -> Text:

@@ -61,12 +61,15 @@ class Desk:
     def caught_up(self) -> None:
         """Tells MLflow what a driver that was killed had in its journal and not yet there."""
         for trial in self.journal.trials.values():
-            if not trial.ended:
+            if not (trial.ended or trial.reports):
                 continue
+            # one that is paused may be ended without ever being started again
+            state = trial.state if trial.ended else "interrupted"
             for entry in self.entries.of(trial):
-                self.tracker.settle_trial(entry.key, entry.params, entry.tags, trial.state, entry.details)
+                self.tracker.settle_trial(entry.key, entry.params, entry.tags, state, entry.details)
             self._tell_reports(trial)
-            self._tell_end(trial)
+            if trial.ended:
+                self._tell_end(trial)
 
     def started(self, trial: Trial, experiment: str | None = None) -> None:
         """experiment: what its point became, as JSON, where that is known."""

@@ -101,13 +101,14 @@ def test_serves_the_runs_and_ends_with_ctrl_c(sweep_file: Path, tmp_path: Path, 
     tracker.start_trial("0000", {"a": 1}, {})
     tracker.close("finished", {}, {}, 60)
     port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tuner", "ui", str(sweep_file), "--port", str(port)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    said = tmp_path / "said"
+    with said.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tuner", "ui", str(sweep_file), "--port", str(port)],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
     try:
         address = f"http://127.0.0.1:{port}/"
         until = time.monotonic() + 120
@@ -119,6 +120,9 @@ def test_serves_the_runs_and_ends_with_ctrl_c(sweep_file: Path, tmp_path: Path, 
                     break
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 time.sleep(0.3)
+        while "compare-runs?runs=" not in said.read_text():  # once the server answers
+            assert time.monotonic() < until and process.poll() is None
+            time.sleep(0.1)
         listening = {
             one.laddr.ip
             for server in [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
@@ -129,8 +133,8 @@ def test_serves_the_runs_and_ends_with_ctrl_c(sweep_file: Path, tmp_path: Path, 
     finally:
         children = psutil.Process(process.pid).children(recursive=True)
         os.kill(process.pid, how)
-        output, _ = process.communicate(timeout=30)
-    assert "workflowType=machine_learning" in output and "compare-runs?runs=" in output
-    assert "Traceback" not in output
+        process.wait(30)
+    assert "workflowType=machine_learning" in said.read_text()
+    assert "Traceback" not in said.read_text()
     _, alive = psutil.wait_procs(children, timeout=10)
     assert not alive

@@ -178,3 +178,19 @@ def test_out_of_memory_is_tried_once_more_where_trials_share_a_gpu(
     assert (trial.state, trial.reason) == ("infeasible", "out of memory: CUDA")
     desk.journal.close()
     assert Journal.read(desk.journal.folder).trials[0].crowded == (tries == 2)
+
+
+def test_a_paused_trial_that_mlflow_missed_is_told_before_it_may_be_dropped(desk: Desk) -> None:
+    """Its driver was killed before it was written, and its scheduler ends it without starting it again."""
+    desk.journal.write("report", trial=0, epoch=1, metrics={"val/map_at_r": 0.5})
+    desk.journal.write("pause", trial=0)
+    told: list[str] = []
+
+    class Heard:
+        def __getattr__(self, name: str) -> Any:
+            return lambda trial_id, *values, **named: told.append(f"{name} {trial_id}")
+
+    desk.tracker = Heard()  # type: ignore[assignment]
+    desk.caught_up()
+    desk.ended(0, "stopped", "rung 1")
+    assert told == ["settle_trial 0000", "report 0000", "end_trial 0000"]

@@ -1,10 +1,8 @@
 """Data on nodes: made once on each, a node without them is avoided, and the sweep goes on."""
 
 import json
-import os
-import shutil
+import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,10 +13,11 @@ import ray
 import yaml
 
 from tests.tuner.test_recorder import Silent, of_ray
+from tests.tuner.two_nodes import NOWHERE
 from trainables import compose, trainable_group
 from trainables.errors import MISPLACED, DataMissing, UserError
 from trainables.trainable import RetrievalTrainable
-from tuner import cluster, runner, staging
+from tuner import staging
 from tuner.board import Board
 from tuner.control import Control
 from tuner.desk import Desk
@@ -28,10 +27,7 @@ from tuner.placement import resources
 from tuner.plan import make_plan
 from tuner.recorder import Recorder
 from tuner.scheduling.rule import EveryEpoch
-from tuner.simulation.replay import Recorded, ReplayTrainable
 from tuner.sweep import Sweep, load_sweep
-
-NOWHERE = "/dev/null/nowhere"  # nothing can be built there, not even by root
 
 
 @pytest.mark.parametrize(("does", "state"), [("build", "built"), ("nothing", "there"), ("fail", "failed")])
@@ -122,73 +118,19 @@ def test_no_bundle_is_placed_on_an_avoided_node(sweep: Sweep) -> None:
     assert len(resources({**block, "workers": 2}, ["a"])._kwargs["bundle_label_selector"]) == 2
 
 
-class Elsewhere(ReplayTrainable):
-    """Replays, but where its node has no data."""
-
-    def step(self) -> dict[str, Any]:
-        if os.environ["ROADMAP_TUNE_DATA"] != NOWHERE:
-            return super().step()
-        node = ray.get_runtime_context().get_node_id()
-        return {"epoch": 0, "state": MISPLACED, "reason": "data not on this node", "node": node, "reported": [],
-                "done": True}  # fmt: skip
-
-
-@pytest.fixture
-def two_nodes(tiny_emoji: Path, sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sweep]:
-    """A Ray of two nodes on loopback, each of two cores; the second one has no data."""
-    from ray.cluster_utils import Cluster
-
-    cluster.prepare_environment(sweep)
-    monkeypatch.setenv("RAY_worker_niceness", "0")  # else they starve on a busy machine
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # as this process found it when it imported Ray
-    folder = tempfile.mkdtemp(prefix="rt-")  # short: a socket's path
-    monkeypatch.setenv("RAY_TMPDIR", folder)  # where Ray's test cluster leaves its address
-    (Path(folder) / "ray").mkdir()
-    with cluster.loopback_alone():
-        nodes = Cluster()
-        try:
-            for root in (str(tiny_emoji), NOWHERE):
-                place = {} if nodes.head_node else {"temp_dir": folder}
-                nodes.add_node(num_cpus=2, include_dashboard=False, env_vars={"ROADMAP_TUNE_DATA": root}, **place)
-            ray.init(address=nodes.address, log_to_driver=False)
-            yield sweep
-        finally:
-            ray.shutdown()
-            nodes.shutdown()
-            shutil.rmtree(folder, ignore_errors=True)
-
-
 @pytest.mark.slow
-def test_a_sweep_goes_on_where_the_data_are(
-    two_nodes: Sweep, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plan = make_plan(two_nodes, here=False)
-    listed = sorted(ray.nodes(), key=lambda node: node["NodeManagerPort"])
-    monkeypatch.setattr(ray, "nodes", lambda: [{**one, "NodeManagerAddress": one["NodeID"]} for one in listed])
-    states = {
-        node: staged.state
-        for node, staged in staging.stage(plan.data, plan.sweep.resources, lambda *sign: None).items()
-    }
-    assert sorted(states.values()) == ["failed", "there"]
-    from ray import cloudpickle, tune
-
-    cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    journal = Journal(two_nodes.folder)
-    journal.open()
-    try:
-        journal.write("sweep", **runner.header(plan))
-        board = Board(two_nodes, plan.trials, plan.epochs, [], sys.stderr)
-        recorded = Recorded("val/map_at_r", (tuple(0.1 * epoch for epoch in range(1, plan.epochs + 1)),), (), 0.3)
-        outcome = runner.launch(plan, journal, board, tune.with_parameters(Elsewhere, recorded=recorded))
-    finally:
-        journal.close()
-    assert outcome.state == "finished"
-    trials = Journal.read(two_nodes.folder).trials
-    assert {trial.state for trial in trials.values()} <= {"finished", "stopped"} and len(trials) == plan.trials
-    events = [json.loads(line) for line in (two_nodes.folder / "journal.jsonl").read_text().splitlines()]
-    avoided = [event["node"] for event in events if event["event"] == "avoid"]
-    assert avoided == [node for node, state in states.items() if state == "failed"]
-    assert "nothing more is placed on node" in capsys.readouterr().err
+def test_a_sweep_goes_on_where_the_data_are(sweep: Sweep, sweep_file: Path, tiny_emoji: Path) -> None:
+    script = Path(__file__).with_name("two_nodes.py")
+    done = subprocess.run(
+        [sys.executable, str(script), str(sweep_file), str(tiny_emoji)], capture_output=True, text=True, timeout=250
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert sorted(found["data"].values()) == ["failed", "there"]
+    assert found["state"] == "finished", done.stderr
+    assert set(found["trials"]) <= {"finished", "stopped"} and len(found["trials"]) == sweep.search.trials
+    assert found["avoided"] == [node for node, state in found["data"].items() if state == "failed"]
+    assert "nothing more is placed on node" in done.stderr
 
 
 def test_staging_here_by_the_command(sweep_file: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,6 @@ The folder appears whole or not at all, and only where ONNX Runtime gives the ne
 import contextlib
 import json
 import logging
-import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from trainables.building import build_dataset
-from trainables.console import Bars, readable_size
+from trainables.console import Bars, near, readable_size
 from trainables.data import BatchTransform, RetrievalDataset, build_transform
 from trainables.data.geometry import CenterCrop, Resize
 from trainables.errors import UserError, first_line
@@ -60,8 +59,7 @@ class Written:
         """What a command prints of it."""
         size = readable_size(sum(self.bytes.values()))
         facts = f"{self.dims} dimensions, {self.parameters:,} parameters, {size}"
-        folder = min(str(self.folder), os.path.relpath(self.folder), key=len)
-        return [self.verified.sentence(), f"exported: {folder}: {facts}"]
+        return [self.verified.sentence(), f"exported: {near(self.folder)}: {facts}"]
 
 
 def check_out(folder: Path) -> None:

@@ -1,7 +1,6 @@
 """`roadmap-tune export SWEEP`."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,6 +58,7 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 def _register(choice: "Choice", written: "Written") -> None:
+    from trainables.console import near
     from tuner import secrets, store
     from tuner.takehome.registry import register
 
@@ -68,8 +68,7 @@ def _register(choice: "Choice", written: "Written") -> None:
         print(f"warning: not registered in MLflow: {registered.trouble}", file=sys.stderr)
         return
     print(f"registered in MLflow: {entry.name} version {registered.version}, alias {entry.alias}; to serve it:")
-    uri, programs = secrets.safe(store.absolute(sweep.tracking)), str(Path(sys.executable).parent)
-    programs = min(programs, os.path.relpath(programs), key=len)
+    uri, programs = secrets.safe(store.absolute(sweep.tracking)), near(Path(sys.executable).parent)
     serve = f"mlflow models serve -m models:/{entry.name}@{entry.alias} --env-manager local --port 5001"
     print(f"  PATH={programs}:$PATH MLFLOW_TRACKING_URI={uri} {serve}")  # MLflow looks for its server on the path
 
