@@ -1,11 +1,17 @@
 """A small sweep over the tests' data set."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from tuner.board import Board
+from tuner.desk import Desk
+from tuner.journal import Journal
+from tuner.plan import make_plan
 from tuner.sweep import Sweep, load_sweep
 
 WRITTEN = {
@@ -36,6 +42,26 @@ def sweep_file(tmp_path: Path, tiny_emoji: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.fixture
 def sweep(sweep_file: Path) -> Sweep:
     return load_sweep(sweep_file)
+
+
+class Silent:
+    """In place of MLflow's tracker: takes everything and keeps nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *values, **named: None
+
+
+@pytest.fixture
+def desk(sweep: Sweep) -> Iterator[Desk]:
+    """Of a launch whose first trial has been drawn; nothing goes to MLflow."""
+    plan = make_plan(sweep)
+    journal = Journal(sweep.folder)
+    journal.open()
+    journal.write("sweep", trials=plan.trials, epochs=plan.epochs)
+    journal.write("launch", host="here", pid=1)
+    journal.write("point", trial=0, point=plan.defaults)
+    yield Desk(plan, journal, Silent(), Board(sweep, plan.trials, plan.epochs, []))  # type: ignore[arg-type]
+    journal.close()
 
 
 @pytest.fixture(scope="session")

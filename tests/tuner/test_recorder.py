@@ -11,35 +11,15 @@ from ray.exceptions import RayActorError, RayTaskError
 from ray.tune.experiment import Trial as RayTrial
 
 from trainables.errors import ProcessLost, UserError
-from tuner.board import Board
 from tuner.control import Control
 from tuner.desk import Desk
 from tuner.interruption import Interruption
 from tuner.journal import Journal, traceback_file
 from tuner.placement import resources
-from tuner.plan import make_plan
 from tuner.recorder import LOST_RETRIES, Recorder
 from tuner.scheduling.rule import EveryEpoch
 from tuner.scheduling.tune import NUMBER
 from tuner.sweep import Sweep
-
-
-class Silent:
-    """In place of MLflow's tracker: takes everything and keeps nothing."""
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda *values, **named: None
-
-
-@pytest.fixture
-def desk(sweep: Sweep) -> Desk:
-    plan = make_plan(sweep)
-    journal = Journal(sweep.folder)
-    journal.open()
-    journal.write("sweep", trials=plan.trials, epochs=plan.epochs)
-    journal.write("launch", host="here", pid=1)
-    journal.write("point", trial=0, point=plan.defaults)
-    return Desk(plan, journal, Silent(), Board(sweep, plan.trials, plan.epochs, []))  # type: ignore[arg-type]
 
 
 @pytest.fixture

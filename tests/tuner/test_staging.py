@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,19 +12,16 @@ import pytest
 import ray
 import yaml
 
-from tests.tuner.test_recorder import Silent, of_ray
+from tests.tuner.test_recorder import of_ray
 from tests.tuner.two_nodes import NOWHERE
 from trainables import compose, trainable_group
 from trainables.errors import MISPLACED, DataMissing, UserError
 from trainables.trainable import RetrievalTrainable
 from tuner import staging
-from tuner.board import Board
 from tuner.control import Control
 from tuner.desk import Desk
 from tuner.interruption import Interruption
-from tuner.journal import Journal
 from tuner.placement import resources
-from tuner.plan import make_plan
 from tuner.recorder import Recorder
 from tuner.scheduling.rule import EveryEpoch
 from tuner.sweep import Sweep, load_sweep
@@ -76,18 +73,6 @@ def test_data_missing_travels_between_processes() -> None:
 
     error = pickle.loads(pickle.dumps(DataMissing("f00d", "gone")))
     assert (error.node, error.reason) == ("f00d", "gone")
-
-
-@pytest.fixture
-def desk(sweep: Sweep) -> Iterator[Desk]:
-    plan = make_plan(sweep)
-    journal = Journal(sweep.folder)
-    journal.open()
-    journal.write("sweep", trials=plan.trials, epochs=plan.epochs)
-    journal.write("launch", host="here", pid=1)
-    journal.write("point", trial=0, point=plan.defaults)
-    yield Desk(plan, journal, Silent(), Board(sweep, plan.trials, plan.epochs, []))  # type: ignore[arg-type]
-    journal.close()
 
 
 @pytest.mark.parametrize(
