@@ -40,7 +40,7 @@ test: .venv/.installed-dev
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-cluster: .venv/.installed-dev
-	$(BIN)/python -m pytest tests/cluster -m cluster $(ARGS)
+	$(BIN)/python -m pytest tests/cluster -m cluster -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: .venv/.installed-dev
 	$(BIN)/ruff check .

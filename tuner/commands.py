@@ -53,7 +53,8 @@ def extend(arguments: argparse.Namespace) -> int:
     from tuner.plan import make_plan
 
     with _opened(sweep) as journal:
-        amendments.extend(journal, make_plan(amendments.extended(sweep, journal)), more)
+        plan = make_plan(amendments.extended(sweep, journal), here=False, launching=False)
+        amendments.extend(journal, plan, more)
     return _goes_on(arguments)
 
 

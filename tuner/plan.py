@@ -55,11 +55,12 @@ class Plan:
         return compose([*self.sweep.fixed(), *space.overrides(point)])
 
 
-def make_plan(sweep: Sweep, here: bool = True, room: Room | None = None) -> Plan:
+def make_plan(sweep: Sweep, here: bool = True, room: Room | None = None, launching: bool = True) -> Plan:
     """Checks everything that can be known before launch; UserError in one line for the first thing wrong.
 
     here: it is to run on this machine; else too few cores or GPUs are a warning. room: it is to run on a cluster that
-    has it.
+    has it. launching: False where a sweep is changed that was launched before: its MLflow, which may be away for a
+    while, is not asked.
     """
     _check_decided(sweep)
     study.check_study(sweep)
@@ -76,7 +77,8 @@ def make_plan(sweep: Sweep, here: bool = True, room: Room | None = None) -> Plan
     data = _data_sets(sweep, base)
     scheduling.check(sweep, epochs)
     budget.check(sweep)
-    store.check(sweep.tracking)
+    if launching:
+        store.check(sweep.tracking)
     warned = (*missing, *warnings(sweep, defaults, trials, epochs))
     return Plan(sweep, defaults, base, data, trials, epochs, warned)
 

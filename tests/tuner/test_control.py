@@ -3,7 +3,7 @@
 import time
 from collections import namedtuple
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from tuner.desk import Desk
 from tuner.interruption import Interruption
 from tuner.journal import Journal, Trial
 from tuner.plan import make_plan
+from tuner.room import Machine, Room
 from tuner.sweep import Sweep, load_sweep
 
 Usage = namedtuple("Usage", "total used free")
@@ -91,6 +92,20 @@ def test_concurrent_changes_while_it_runs(launch: Callable[..., Control], monkey
     assert asked(control, "concurrent", number=4).startswith("refused: budget.concurrent=4")
     follow(control, 0, 1, 2)
     assert not control.may_start()
+
+
+def test_a_running_sweep_changes_while_mlflow_and_its_gpus_are_elsewhere(
+    launch: Callable[..., Control], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    control = launch()
+    sweep = control._desk.plan.sweep
+    elsewhere = {"tracking": "http://127.0.0.1:9", "resources": sweep.resources.model_copy(update={"gpu": 1.0})}
+    control._desk.plan = replace(control._desk.plan, sweep=sweep.model_copy(update=elsewhere))
+    assert asked(control, "extend", trials=2, hours=0.0, gpu_hours=0.0) == f"{control._desk.plan.trials} trials now"
+    monkeypatch.setattr("tuner.cluster.is_joined", lambda: True)
+    monkeypatch.setattr(controls, "of_ray", lambda: Room((Machine(8, 3),)))
+    assert asked(control, "concurrent", number=3) == "3 at a time from now on"
+    assert asked(control, "concurrent", number=4).startswith("refused: ")
 
 
 def test_stop_waits_for_each_running_trial_once(launch: Callable[..., Control]) -> None:
