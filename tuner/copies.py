@@ -76,9 +76,9 @@ class Copies:
         for name, changed in self._whole.items():
             file = self.folder / name
             if not file.exists() or file.stat().st_mtime < changed - 1:
-                content = bucket.read(bucket.below(self.desk, name))
+                content = bucket.read(bucket.below(self.desk, name)) or b""
                 file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_bytes(content or b"")
+                file.write_bytes(content)
                 os.utime(file, (changed, changed))
 
     def send(self) -> None:
