@@ -1,8 +1,9 @@
-"""Progress of long work: one bar on a terminal, a plain line now and then in a log."""
+"""Progress of long work: a bar on a terminal for each that works, plain lines now and then in a log."""
 
 import os
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -11,11 +12,21 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 SECONDS_BETWEEN_LINES = 15.0
+LINES_AT_A_TIME = 5  # in so many seconds, where more work at once
 
 
 def on_terminal(stream: IO[str]) -> bool:
     """Whether the stream is a terminal that can be drawn on. FORCE_COLOR makes none of a file."""
     return stream.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown")
+
+
+@dataclass
+class _Bar:
+    what: str
+    task: TaskID
+    begun: int  # pieces that were done when it was first heard of
+    started: float  # monotonic seconds, as `said`
+    said: float
 
 
 class Bars:
@@ -27,7 +38,7 @@ class Bars:
         self._console = Console(file=stream, force_terminal=drawn, highlight=False, soft_wrap=not drawn)
         self._progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
@@ -35,9 +46,7 @@ class Bars:
             transient=True,
             disable=not self._console.is_terminal,
         )
-        self._task: TaskID | None = None
-        self._what = ""
-        self._started = self._said = time.monotonic()
+        self._bars: dict[str, _Bar] = {}  # by who works
 
     def __enter__(self) -> "Bars":
         self._progress.start()
@@ -48,21 +57,27 @@ class Bars:
     ) -> None:
         self._progress.stop()
 
-    def update(self, what: str, done: int, total: int) -> None:
-        """`done` of `total` pieces of `what`; a new `what` starts a new bar."""
-        now = time.monotonic()
-        if what != self._what:
-            self._what, self._started, self._said = what, now, now
-            if self._task is not None:
-                self._progress.remove_task(self._task)
-            self._task = self._progress.add_task(what, total=total, rate="")
-        assert self._task is not None
-        rate = done / max(now - self._started, 1e-9)
-        self._progress.update(self._task, completed=done, total=total, rate=f"{rate:.1f}/s")
-        if not self._console.is_terminal and now - self._said > SECONDS_BETWEEN_LINES:
-            self._said = now
-            left = (total - done) / max(rate, 1e-9)
-            self.line(f"{what}: {done}/{total}, {rate:.1f}/s, about {left:.0f} s left")
+    def update(self, what: str, done: int, total: int, of: str = "") -> None:
+        """`done` of `total` pieces of `what`; a new `what` starts a new bar. of: who works, where several do."""
+        now, named = time.monotonic(), f"{of}: {what}" if of else what
+        bar = self._bars.get(of)
+        if bar is None or bar.what != what:
+            self.end(of)
+            task = self._progress.add_task(named, completed=done, total=total, rate="")
+            bar = self._bars[of] = _Bar(what, task, done, now, now)
+        rate = (done - bar.begun) / max(now - bar.started, 1e-9)
+        told = f", {rate:.1f}/s, about {(total - done) / rate:.0f} s left" if rate > 0 else ""
+        self._progress.update(bar.task, completed=done, total=total, rate=f"{rate:.1f}/s" if rate > 0 else "")
+        between = SECONDS_BETWEEN_LINES * max(1.0, len(self._bars) / LINES_AT_A_TIME)
+        if not self._console.is_terminal and now - bar.said > between:
+            bar.said = now
+            self.line(f"{named}: {done}/{total}{told}")
+
+    def end(self, of: str = "") -> None:
+        """Who works no longer has no bar."""
+        bar = self._bars.pop(of, None)
+        if bar is not None:
+            self._progress.remove_task(bar.task)
 
     def line(self, text: str) -> None:
         self._console.print(text, markup=False)

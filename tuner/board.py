@@ -64,10 +64,6 @@ class Board:
         """The sweep has this many trials from here on."""
         self._planned = trials
 
-    def look(self, trials: Mapping[int, Trial], planned: int) -> None:
-        """`trials` from here on: the same sweep, read anew."""
-        self._trials, self._planned = trials, planned
-
     def start(self, trials: Mapping[int, Trial]) -> None:
         self.follow(trials)
 

@@ -91,7 +91,7 @@ def stop(arguments: argparse.Namespace) -> int:
     if not standing.running:
         raise UserError(f"sweep {sweep.name!r} is not running: it is {standing.words()}")
     code = _asked(sweep, "stop", now=arguments.now)
-    while code == FINISHED and (standing := Standing.of(sweep.folder)).running:
+    while code == FINISHED and (standing := standing.again()).running:
         time.sleep(SECONDS_BETWEEN_LOOKS)
     if code == FINISHED:
         print(f"{sweep.name} is {standing.words()}; `roadmap-tune resume {arguments.sweep}` goes on")
@@ -106,7 +106,7 @@ def status(arguments: argparse.Namespace) -> int:
     standing = existing(sweep)
     if arguments.follow and standing.running:
         with contextlib.suppress(KeyboardInterrupt):
-            standing = _followed(sweep)
+            standing = _followed(sweep, standing)
     print("\n".join(status_lines(sweep, standing, tables.columns(sys.stdout))))
     return 0
 
@@ -118,13 +118,14 @@ def logs(arguments: argparse.Namespace) -> int:
     if not file.is_file():
         raise UserError(f"there is no {file}: `roadmap-tune run` writes it")
     with file.open(errors="replace") as log, contextlib.suppress(KeyboardInterrupt):
+        standing = Standing.of(folder) if arguments.follow else None
         while True:
-            going = arguments.follow and Standing.of(folder).running
             sys.stdout.write(log.read())
             sys.stdout.flush()
-            if not going:
+            if standing is None or not standing.running:
                 return FINISHED
             time.sleep(SECONDS_BETWEEN_LOOKS)
+            standing = standing.again()
     return FINISHED
 
 
@@ -203,27 +204,27 @@ def _detached(arguments: argparse.Namespace, plan: "Plan") -> int:
     return FINISHED
 
 
-def _followed(sweep: Sweep) -> Standing:
+def _followed(sweep: Sweep, standing: Standing) -> Standing:
     """The live board, from the journal alone."""
     from tuner import scheduling
     from tuner.board import Board
 
-    standing = Standing.of(sweep.folder)
     epochs = int(standing.journal.header["epochs"])
     board = Board(sweep, standing.journal.planned, epochs, scheduling.rungs(sweep, epochs), sys.stdout)
-    told = {trial.number for trial in standing.journal.trials.values() if trial.ended}
-    board.start(standing.journal.trials)
     try:
         while standing.running:
-            trials = standing.journal.trials
-            board.look(trials, standing.journal.planned)
-            for trial in trials.values():
-                if trial.ended and trial.number not in told:
-                    told.add(trial.number)
-                    board.ended(trial)
-            board.refresh()
-            time.sleep(SECONDS_BETWEEN_LOOKS)
-            standing = Standing.of(sweep.folder)
+            journal = standing.journal
+            told = {trial.number for trial in journal.trials.values() if trial.ended}
+            board.start(journal.trials)
+            while standing.running and standing.journal is journal:  # another one: the sweep has begun anew
+                board.planned(journal.planned)
+                for trial in journal.trials.values():
+                    if trial.ended and trial.number not in told:
+                        told.add(trial.number)
+                        board.ended(trial)
+                board.refresh()
+                time.sleep(SECONDS_BETWEEN_LOOKS)
+                standing = standing.again()
     finally:
         board.stop()
     return standing

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from trainables import bucket
 from trainables.errors import UserError
+from tuner.events import whole
 
 GROWING = ("*.jsonl", "audit/*.jsonl")
 WHOLE = ("*.csv", "*.txt", "*.json", "confirm-*/*.npz")
@@ -66,7 +67,7 @@ class Copies:
     def fetch(self) -> None:
         """What is there and not here. UserError, and nothing is written, where a file has parted from its copy."""
         for name in self.behind():
-            after = _size(self.folder / name)
+            after = whole(self.folder / name)
             content = self._content(name, after)
             (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
             with (self.folder / name).open("ab") as growing:
@@ -75,9 +76,9 @@ class Copies:
         for name, changed in self._whole.items():
             file = self.folder / name
             if not file.exists() or file.stat().st_mtime < changed - 1:
-                whole = bucket.read(bucket.below(self.desk, name))
+                content = bucket.read(bucket.below(self.desk, name)) or b""
                 file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_bytes(whole or b"")
+                file.write_bytes(content)
                 os.utime(file, (changed, changed))
 
     def send(self) -> None:
@@ -108,7 +109,7 @@ class Copies:
 
     def _compared(self, name: str) -> int:
         """How many bytes more are here than there."""
-        here, parts = _size(self.folder / name), self._growing.get(name, {})
+        here, parts = whole(self.folder / name), self._growing.get(name, {})
         there = 0
         for begin in sorted(parts):
             if begin != there:
@@ -153,20 +154,3 @@ class Copies:
 
 def _is(name: str, patterns: tuple[str, ...]) -> bool:
     return any(Path(name).match(pattern) and name.count("/") == pattern.count("/") for pattern in patterns)
-
-
-def _size(file: Path) -> int:
-    """Of its whole lines, bytes."""
-    if not file.exists():
-        return 0
-    size = file.stat().st_size
-    with file.open("rb") as stream:
-        torn = 0
-        while torn < size:
-            step = min(64 * 1024, size - torn)
-            stream.seek(size - torn - step)
-            end = stream.read(step).rfind(b"\n")
-            if end >= 0:
-                return size - torn - step + end + 1
-            torn += step
-    return 0

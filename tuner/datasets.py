@@ -87,7 +87,7 @@ def _stage(arguments: argparse.Namespace) -> int:
         plan = make_plan(sweep, here=False)
         if cluster.is_joined():
             nodes.room()  # those that are announced shall have the data too
-            found = staging.stage(plan.data, plan.sweep.resources, bars.update)
+            found = staging.stage(plan.data, plan.sweep.resources, bars)
         else:
             found = {"here": staging.stage_here(plan.data, bars.update)}
     width = max((len(address) for address in found), default=0)

@@ -28,9 +28,10 @@ def start(folder: Path, arguments: Sequence[str]) -> int:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    until = time.monotonic() + SECONDS_TO_LAUNCH
+    until, journal = time.monotonic() + SECONDS_TO_LAUNCH, Journal(folder)
     while time.monotonic() < until:
-        launches = Journal.read(folder).launches
+        journal = journal.again()
+        launches = journal.launches
         if launches and launches[-1].pid == process.pid:
             return process.pid
         if process.poll() is not None:

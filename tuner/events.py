@@ -11,6 +11,8 @@ from typing import IO, Any
 from trainables.errors import UserError
 from trainables.patience import Told, patiently
 
+BLOCK = 64 * 1024  # bytes
+
 
 def take(path: Path, taken: str) -> IO[str]:
     """A file of events, open for this process alone; UserError(taken) where another has it."""
@@ -23,6 +25,18 @@ def take(path: Path, taken: str) -> IO[str]:
         raise UserError(taken) from None
     _drop_torn_line(path)
     return file
+
+
+def taken(path: Path) -> bool:
+    """Whether a process of this machine has it by `take` now."""
+    if not path.exists():
+        return False
+    with path.open("r") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def append(file: IO[str], event: str, told: Told = lambda error: None, **values: Any) -> dict[str, Any]:
@@ -43,19 +57,66 @@ def append(file: IO[str], event: str, told: Told = lambda error: None, **values:
     return record
 
 
+class Replaced(Exception):
+    """The file is not the one that was read before: another one, or shorter."""
+
+
+class Reader:
+    """A file of events, read as it grows: each time what has come since the last."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = (0, 0)  # device and inode
+        self._at = self._lines = 0  # bytes and lines that have been read
+        self._last = b""  # of those lines
+
+    def new(self) -> Iterator[dict[str, Any]]:
+        """What has come; half a line waits until it is whole. Replaced, before the first, where it is another file."""
+        try:
+            file = self._path.open("rb")
+        except FileNotFoundError:
+            if self._at:
+                raise Replaced from None
+            return
+        with file:
+            found = os.fstat(file.fileno())
+            file.seek(self._at - len(self._last))
+            if self._at and ((found.st_dev, found.st_ino) != self._file or file.read(len(self._last)) != self._last):
+                raise Replaced
+            self._file = (found.st_dev, found.st_ino)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                event = _event(self._path, self._lines + 1, line)
+                self._at, self._lines, self._last = self._at + len(line), self._lines + 1, line
+                yield event
+
+
 def events(path: Path) -> Iterator[dict[str, Any]]:
     """What is in a file of events, but a torn last line."""
+    return Reader(path).new()
+
+
+def whole(path: Path) -> int:
+    """Bytes of its whole lines; 0 where there is no file."""
     if not path.exists():
-        return
-    with path.open(errors="replace") as file:
-        for number, line in enumerate(file, start=1):
-            if line.endswith("\n"):
-                yield _event(path, number, line)
+        return 0
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        torn = 0
+        while torn < size:
+            step = min(BLOCK, size - torn)
+            file.seek(size - torn - step)
+            end = file.read(step).rfind(b"\n")
+            if end >= 0:
+                return size - torn - step + end + 1
+            torn += step
+    return 0
 
 
-def _event(path: Path, number: int, line: str) -> dict[str, Any]:
+def _event(path: Path, number: int, line: bytes) -> dict[str, Any]:
     try:
-        event = json.loads(line)
+        event = json.loads(line.decode(errors="replace"))
         if not isinstance(event, dict) or not {"event", "at"} <= event.keys():
             raise ValueError
     except ValueError:
@@ -65,7 +126,6 @@ def _event(path: Path, number: int, line: str) -> dict[str, Any]:
 
 def _drop_torn_line(path: Path) -> None:
     """A driver that died while writing leaves half a line; the event it was to record never took effect."""
-    content = path.read_bytes()
-    if content and not content.endswith(b"\n"):
-        with path.open("r+b") as file:
-            file.truncate(content.rfind(b"\n") + 1)
+    end = whole(path)
+    if end != path.stat().st_size:
+        os.truncate(path, end)

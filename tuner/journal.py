@@ -26,7 +26,6 @@ killed loses nothing but the epochs after a trial's last checkpoint.
 "at", in each of them: unix seconds.
 """
 
-import fcntl
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -38,7 +37,7 @@ from trainables import bucket
 from trainables.errors import UserError
 from trainables.patience import Told
 from tuner import places
-from tuner.events import append, events, take
+from tuner.events import Reader, Replaced, append, take, taken
 from tuner.space import Point
 
 FILE = "journal.jsonl"
@@ -148,21 +147,28 @@ class Journal:
         self.last = 0.0  # unix seconds of the latest event
         self.told: Told = lambda error: None  # of writes that wait
         self._file: IO[str] | None = None
+        self._reader = Reader(folder / FILE)
 
     @classmethod
     def read(cls, folder: Path) -> "Journal":
         """The journal as it stands on disk, for looking at; a torn last line is left out."""
         journal = cls(folder)
-        for event in events(folder / FILE):
-            journal._follow(event)
+        journal._catch_up()
         return journal
+
+    def again(self) -> "Journal":
+        """This one with what has come since; another where the file is another (`--fresh`). Not after `rest`."""
+        try:
+            self._catch_up()
+        except Replaced:
+            return Journal.read(self.folder)
+        return self
 
     def open(self) -> None:
         """Takes the journal for writing; UserError where another driver has it."""
         path = self.folder / FILE
         self._file = take(path, f"the sweep in {self.folder} is running: `roadmap-tune status` follows it")
-        for event in events(path):
-            self._follow(event)
+        self._catch_up()
 
     def write(self, event: str, **values: Any) -> None:
         """Appends one event; it is on disk when this returns, however long the disk takes no writes."""
@@ -211,6 +217,10 @@ class Journal:
         if not Path(found).is_relative_to(root):
             raise UserError(f"{self.folder / FILE} names a checkpoint that is not in the sweep's folder: {path!r}")
         return bucket.below(self.home, os.path.relpath(found, root))
+
+    def _catch_up(self) -> None:
+        for event in self._reader.new():
+            self._follow(event)
 
     def _follow(self, record: Mapping[str, Any]) -> None:
         event, self.last = record["event"], float(record["at"])
@@ -286,12 +296,4 @@ def traceback_file(folder: Path, number: int) -> Path:
 
 def running(folder: Path) -> bool:
     """Whether a driver holds the journal now."""
-    path = folder / FILE
-    if not path.exists():
-        return False
-    with path.open("r") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+    return taken(folder / FILE)

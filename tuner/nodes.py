@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trainables import bucket
+from trainables.console import Bars
 from trainables.errors import UserError, first_line
 from trainables.experiment import Experiment
 from tuner import places, probe, staging
@@ -71,9 +72,9 @@ def check_storage(sweep: Sweep) -> None:
         bucket.remove(mark)
 
 
-def prepare(experiments: Sequence[Experiment], resources: Resources, progress: staging.Progress) -> list[str]:
+def prepare(experiments: Sequence[Experiment], resources: Resources, bars: Bars) -> list[str]:
     """The data sets on every node that a trial may come to; what is in them. UserError where one is not."""
-    found = staging.stage(experiments, resources, progress)
+    found = staging.stage(experiments, resources, bars)
     for address, staged in found.items():
         if staged.state == staging.FAILED:
             raise UserError(f"node {address}: {staged.told[0]}")

@@ -24,8 +24,6 @@ class Recorder(Callback):
 
     def __init__(self, desk: Desk, rule: Rule, control: Control) -> None:
         self._desk, self._rule, self._control = desk, rule, control
-        self._open: list[RayTrial] = []  # those of Ray's that have not ended: it gives all of them at each step
-        self._met = 0
 
     def tell_decided(self) -> None:
         """Ends the trials that the rule stopped while they were paused; changes those that copy others."""
@@ -99,11 +97,10 @@ class Recorder(Callback):
         self.tell_decided()
 
     def on_step_end(self, iteration: int, trials: list[RayTrial], **info: Any) -> None:
-        waiting = (RayTrial.PENDING, RayTrial.RUNNING, RayTrial.PAUSED)
-        self._open = [trial for trial in (*self._open, *trials[self._met :]) if trial.status in waiting]
-        self._met = len(trials)
-        live = _in(self._open, RayTrial.PENDING, RayTrial.RUNNING)
-        self._control.follow(live=live, running=_in(self._open, RayTrial.RUNNING))
+        # the list is Ray's own: at the end it asks the storage for two files of each trial that is still in it
+        trials[:] = [trial for trial in trials if trial.status not in (RayTrial.TERMINATED, RayTrial.ERROR)]
+        live = _in(trials, RayTrial.PENDING, RayTrial.RUNNING)
+        self._control.follow(live=live, running=_in(trials, RayTrial.RUNNING))
         self._desk.board.refresh()
         self._control.act()
 

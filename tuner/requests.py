@@ -77,10 +77,11 @@ def withdraw(folder: Path, identity: str) -> None:
 
 def answer(folder: Path, identity: str, seconds: float) -> str | None:
     """What the driver says to the request; None where it says nothing for so long."""
-    until = time.monotonic() + seconds
+    until, journal = time.monotonic() + seconds, Journal(folder)
     while time.monotonic() < until:
         mirror.pull(folder)
-        said = Journal.read(folder).answers.get(identity)
+        journal = journal.again()
+        said = journal.answers.get(identity)
         if said is not None:
             return said
         time.sleep(SECONDS_BETWEEN_LOOKS)

@@ -149,7 +149,8 @@ def _fit(desk: Desk, control: Control, trainable: Any) -> None:
             checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
         ),
     )
-    tuner.fit()
+    with cluster.no_record():
+        tuner.fit()
 
 
 def _quieten(level: int) -> None:

@@ -109,7 +109,7 @@ def _prepared(plan: Plan, bars: Bars) -> list[str]:
     if not cluster.is_joined():
         return prepare_data(plan.data, bars.update)
     nodes.check_storage(plan.sweep)
-    return nodes.prepare(plan.data, plan.sweep.resources, bars.update)
+    return nodes.prepare(plan.data, plan.sweep.resources, bars)
 
 
 def check_folder(sweep: Sweep, *, resume: bool, fresh: bool) -> None:

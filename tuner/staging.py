@@ -1,7 +1,7 @@
 """The data sets of a sweep on every node that its trials may come to: built or fetched there, once, where they can be.
 
 Each node works for itself and under the locks of the data sets: where the folder is shared, one builds and the others
-wait and find it built.
+wait and find it built. What they are at they say to `Signs`, which the driver asks; nothing waits for it.
 """
 
 import time
@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from trainables.console import Bars
 from trainables.errors import first_line
 from trainables.experiment import Experiment
 from tuner.plan import prepare_data
@@ -16,8 +17,10 @@ from tuner.room import machine_of
 from tuner.schema import Resources
 
 Progress = Callable[[str, int, int], None]
+Sign = tuple[str, int, int]  # what a node is at, pieces done, of how many
 BUILT, THERE, FAILED = "built", "there", "failed"
 SECONDS_BETWEEN_SIGNS = 1.0
+STARTING, LOOKING = "starts", "looks at what is there"  # before a node makes anything
 
 
 @dataclass(frozen=True)
@@ -45,28 +48,84 @@ def stage_here(experiments: Sequence[Experiment], progress: Progress) -> Staged:
     return Staged(BUILT if made else THERE, told, time.monotonic() - began)
 
 
-def stage(experiments: Sequence[Experiment], resources: Resources, progress: Progress) -> dict[str, Staged]:
+class Signs:
+    """What each node said last of its work. An actor of Ray's, on the driver's node."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, Sign] = {}
+
+    def say(self, node: str, sign: Sign) -> None:
+        self._said[node] = sign
+
+    def said(self) -> dict[str, Sign]:
+        return self._said
+
+
+class Sparing:
+    """Hands on what is said often: what is new, what is complete, else once a second."""
+
+    def __init__(self, say: Callable[[Sign], object]) -> None:
+        self._say, self._what, self._at = say, "", 0.0
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if what != self._what or done == total or now - self._at >= SECONDS_BETWEEN_SIGNS:
+            self._what, self._at = what, now
+            self._say((what, done, total))
+
+
+def stage(experiments: Sequence[Experiment], resources: Resources, bars: Bars) -> dict[str, Staged]:
     """node's address -> what became of it, on each node of the joined cluster that has room for a trial's worker.
 
-    resources: of a trial. progress: told once a second how many of the nodes are done.
+    resources: of a trial. bars: has one for each node that works, and a line for each that fails, at once.
     """
     import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+    signs = ray.remote(num_cpus=0)(Signs).options(scheduling_strategy=_on(ray.get_runtime_context().get_node_id()))
+    told: Any = signs.remote()
     task = ray.remote(num_cpus=0, max_retries=0)(_staged)
     working: dict[Any, str] = {}
     for node in ray.nodes():
         if node["Alive"] and machine_of(node["Resources"]).bundles(resources):
-            here = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            working[task.options(scheduling_strategy=here).remote(experiments)] = node["NodeManagerAddress"]
+            address = node["NodeManagerAddress"]
+            here = task.options(scheduling_strategy=_on(node["NodeID"]))
+            working[here.remote(experiments, told, address)] = address
+            bars.update(STARTING, 0, 1, of=address)
     found: dict[str, Staged] = {}
-    nodes = len(working)
+    nodes, asked = len(working), told.said.remote()
     while working:
         ready, _ = ray.wait(list(working), num_returns=1, timeout=SECONDS_BETWEEN_SIGNS)
         for reference in ready:
-            found[working.pop(reference)] = _result(reference)
-        progress(f"data on {', '.join(working.values()) or 'all nodes'}", nodes - len(working), nodes)
+            address = working.pop(reference)
+            staged = found[address] = _result(reference)
+            bars.end(address)
+            if staged.state == FAILED:
+                bars.line(f"{address}: {staged.told[0]}")
+        if ray.wait([asked], timeout=0)[0]:
+            for address, sign in _answered(asked).items():
+                if address in working.values():
+                    bars.update(*sign, of=address)
+            asked = told.said.remote()
+        bars.update("nodes done", len(found), nodes)
+    bars.end()
     return found
+
+
+def _on(node: str) -> Any:
+    """There or nowhere. node: Ray's id of it."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    return NodeAffinitySchedulingStrategy(node, soft=False)
+
+
+def _answered(asked: Any) -> dict[str, Sign]:
+    import ray
+
+    try:
+        said: dict[str, Sign] = ray.get(asked)
+    except ray.exceptions.RayError:  # the actor is gone: the work is done without its signs
+        return {}
+    return said
 
 
 def _result(reference: Any) -> Staged:
@@ -79,6 +138,8 @@ def _result(reference: Any) -> Staged:
     return staged
 
 
-def _staged(experiments: Sequence[Experiment]) -> Staged:
-    """Runs on a node."""
-    return stage_here(experiments, lambda what, done, total: None)
+def _staged(experiments: Sequence[Experiment], told: Any, address: str) -> Staged:
+    """Runs on a node. told: the Signs."""
+    say = Sparing(lambda sign: told.say.remote(address, sign))
+    say(LOOKING, 0, 1)
+    return stage_here(experiments, say)

@@ -26,17 +26,24 @@ class Standing:
     def found(cls, folder: Path) -> "Standing | None":
         """None where there is no sweep."""
         driven = mirror.pull(folder)
-        return cls._read(folder, driven) if (folder / FILE).is_file() else None
+        return cls._seen(Journal.read(folder), driven) if (folder / FILE).is_file() else None
 
     @classmethod
     def of(cls, folder: Path) -> "Standing":
         """Of a sweep that is there."""
-        return cls._read(folder, mirror.pull(folder))
+        driven = mirror.pull(folder)
+        return cls._seen(Journal.read(folder), driven)
+
+    def again(self) -> "Standing":
+        """How it stands now; while it runs, only what its journal has gained is read."""
+        driven = mirror.pull(self.journal.folder)
+        journal = self.journal.again() if self.running else Journal.read(self.journal.folder)
+        return self._seen(journal, driven)
 
     @classmethod
-    def _read(cls, folder: Path, driven: bool) -> "Standing":
+    def _seen(cls, journal: Journal, driven: bool) -> "Standing":
         """A lock is seen on this machine; of another one the journal's time tells. driven: a lease in S3 says so."""
-        journal = Journal.read(folder)
+        folder = journal.folder
         silent = max(0.0, time.time() - (folder / FILE).stat().st_mtime)
         last = journal.launches[-1] if journal.launches else None
         heard = driven or (last is not None and last.host != platform.node() and silent < SILENT_S)

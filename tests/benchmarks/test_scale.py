@@ -34,5 +34,6 @@ def test_a_sweep_of_replayed_curves(tmp_path: Path) -> None:
     found, rest = measure(sweep, 0.0, tmp_path / "samples.jsonl")
     trials = Journal.read(sweep.folder).trials
     assert {trial.state for trial in trials.values()} <= {"finished", "stopped"} and len(trials) == 8
+    assert found[-1].snapshot_mb < 0.01, "Ray's own record has no trials"
     assert [window.trials for window in found][-1] == 8 and rest["unwritten"] == 0
     assert rest["reports"] == sum(len(trial.reports) for trial in trials.values()) >= 3 * 8

@@ -111,20 +111,22 @@ def test_a_driver_killed_before_it_wrote_the_end_is_made_up_for(desk: Desk, reco
 
 
 def test_a_step_looks_at_live_trials_alone(desk: Desk, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ray gives every trial of the launch at each step: what has ended is looked at once."""
+    """Ray gives every trial of the launch at each step, as its own list: what has ended is looked at once."""
     followed: list[tuple[set[int], set[int]]] = []
     monkeypatch.setattr(recorder._control, "follow", lambda live, running: followed.append((set(live), set(running))))
-    trials = [SimpleNamespace(config={NUMBER: number}, status=RayTrial.PENDING) for number in range(3)]
-    steps = [("PENDING", "RUNNING", "TERMINATED"), ("RUNNING", "PENDING", "TERMINATED"), ("ERROR", "RUNNING", "ERROR")]
+    known = [SimpleNamespace(config={NUMBER: number}, status=RayTrial.PENDING) for number in range(3)]
+    trials: list[Any] = [*known]
+    steps = [("PENDING", "RUNNING", "TERMINATED"), ("RUNNING", "PENDING", "TERMINATED"), ("ERROR", "PAUSED", "ERROR")]
     for statuses in steps:
-        for trial, status in zip(trials, statuses, strict=True):
+        for trial, status in zip(known, statuses, strict=True):
             trial.status = status
-        recorder.on_step_end(0, trials)  # type: ignore[arg-type]
-    assert followed == [({0, 1}, {1}), ({0, 1}, {0}), ({1}, {1})]
-    trials[0].status = RayTrial.RUNNING  # what Ray has given up it does not take up again
+        recorder.on_step_end(0, trials)
+    assert followed == [({0, 1}, {1}), ({0, 1}, {0}), (set(), set())]
+    assert trials == [known[1]]
     trials.append(SimpleNamespace(config={NUMBER: 0}, status=RayTrial.PENDING))  # the same trial, tried again
-    recorder.on_step_end(0, trials)  # type: ignore[arg-type]
-    assert followed[-1] == ({0, 1}, {1})
+    known[1].status = RayTrial.RUNNING
+    recorder.on_step_end(0, trials)
+    assert followed[-1] == ({0, 1}, {1}) and len(trials) == 2
 
 
 def test_losses_count_since_the_newest_checkpoint_and_a_bug_is_none(

@@ -1,6 +1,7 @@
 """Data on nodes: made once on each, a node without them is avoided, and the sweep goes on."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -39,6 +40,22 @@ def test_what_became_of_the_data_here(monkeypatch: pytest.MonkeyPatch, does: str
     monkeypatch.setattr(staging, "prepare_data", prepare)
     staged = staging.stage_here((), lambda *sign: None)
     assert (staged.state, staged.told) == (state, ("sop: /data/sop is missing",) if does == "fail" else ("120 images",))
+
+
+def test_signs_are_handed_on_sparingly(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(staging.time, "monotonic", lambda: clock[0])
+    signs = staging.Signs()
+    handed: list[staging.Sign] = []
+    say = staging.Sparing(lambda sign: (handed.append(sign), signs.say("a", sign)))
+    for done in range(1, 41):  # five seconds
+        say("cache images", done, 40)
+        clock[0] += 0.125
+    assert [done for _, done, _ in handed] == [1, 9, 17, 25, 33, 40]
+    say("decode train images", 1, 40)
+    say("decode train images", 2, 40)
+    signs.say("b", ("render emoji", 3, 9))
+    assert signs.said() == {"a": ("decode train images", 1, 40), "b": ("render emoji", 3, 9)}
 
 
 @pytest.fixture
@@ -111,7 +128,12 @@ def test_a_sweep_goes_on_where_the_data_are(sweep: Sweep, sweep_file: Path, tiny
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
-    assert sorted(found["data"].values()) == ["failed", "there"]
+    assert sorted(found["data"].values()) == ["failed", "there"] and found["lost"] == found["data"]
+    without, having = sorted(found["data"], key=lambda node: found["data"][node])
+    assert [line for line in found["shown"] if line.startswith(without) and "/dev/null/nowhere" in line]
+    shown = re.compile(rf"{having}: render emoji: \d+/60, [\d.]+/s, about \d+ s left")
+    assert [line for line in found["shown"] if shown.fullmatch(line)], "\n".join(found["shown"])
+    assert "nodes done: 1/2" in "\n".join(found["shown"])
     assert found["state"] == "finished", done.stderr
     assert set(found["trials"]) <= {"finished", "stopped"} and len(found["trials"]) == sweep.search.trials
     assert found["avoided"] == [node for node, state in found["data"].items() if state == "failed"]

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from trainables.errors import UserError
-from tuner import amendments, retention, standing
+from tuner import amendments, retention
 from tuner.journal import FILE, Journal, traceback_file
+from tuner.lease import SILENT_S
 from tuner.overview import status_lines
 from tuner.plan import make_plan
 from tuner.session import check_folder
@@ -42,9 +43,28 @@ def test_a_driver_elsewhere_is_seen_by_its_signs_of_life(sweep: Sweep) -> None:
     assert Standing.of(sweep.folder).running
     with pytest.raises(UserError, match=r"is running on elsewhere \(pid 77\)"):
         check_folder(sweep, resume=True, fresh=False)
-    old = time.time() - standing.SILENT_S - 1
+    old = time.time() - SILENT_S - 1
     os.utime(sweep.folder / FILE, (old, old))
     assert not Standing.of(sweep.folder).running
+
+
+def test_a_driver_that_was_silent_and_speaks_again(sweep: Sweep) -> None:
+    """Silence is no event: trials that seemed to wait run again, and what came meanwhile is known."""
+    journal = launched(sweep, "elsewhere")
+    standing = Standing.of(sweep.folder)
+    first = standing.journal
+    journal.write("report", trial=0, epoch=1, metrics={"val/map_at_r": 0.1})
+    journal.close()
+    standing = standing.again()
+    assert standing.running and standing.journal is first and first.trials[0].reports
+    old = time.time() - SILENT_S - 1
+    os.utime(sweep.folder / FILE, (old, old))
+    standing = standing.again()
+    assert not standing.running and standing.journal.trials[0].state == "pending"
+    os.utime(sweep.folder / FILE)
+    standing = standing.again()
+    assert standing.running and standing.journal.trials[0].state == "running"
+    assert standing.journal.trials == Journal.read(sweep.folder).trials
 
 
 def test_a_driver_that_left_says_how(sweep: Sweep) -> None:

@@ -14,7 +14,7 @@ def ready(sweep: Sweep, experiment: Experiment, bars: Bars) -> None:
     if cluster.is_joined():
         nodes.check_room(sweep)
         nodes.check_storage(sweep)
-        nodes.prepare([experiment], sweep.resources, bars.update)
+        nodes.prepare([experiment], sweep.resources, bars)
         tested = nodes.on_some(has_test_split, experiment, resources=sweep.resources)
     else:
         prepare_data([experiment], bars.update)
