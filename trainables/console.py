@@ -61,8 +61,8 @@ class Bars:
         self._progress.update(self._task, completed=done, total=total, rate=f"{rate:.1f}/s")
         if not self._console.is_terminal and now - self._said > SECONDS_BETWEEN_LINES:
             self._said = now
-            left = (total - done) / max(rate, 1e-9)
-            self.line(f"{what}: {done}/{total}, {rate:.1f}/s, about {left:.0f} s left")
+            left = f", {rate:.1f}/s, about {(total - done) / rate:.0f} s left" if done else ""
+            self.line(f"{what}: {done}/{total}{left}")
 
     def line(self, text: str) -> None:
         self._console.print(text, markup=False)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 from trainables.errors import UserError, unknown
-from tuner import amendments, budget, requests
+from tuner import amendments, budget, requests, room
 from tuner.amendments import Extension
 from tuner.desk import Desk
 from tuner.interruption import Interruption
@@ -167,7 +167,8 @@ class Control:
     def _concurrent(self, number: int) -> str:
         sweep = self._desk.plan.sweep
         changed = sweep.budget.model_copy(update={"concurrent": number})
-        self._desk.change(make_plan(sweep.model_copy(update={"budget": changed})))
+        there = None if self._desk.plan.room is None else room.of_ray()
+        self._desk.change(make_plan(sweep.model_copy(update={"budget": changed}), room=there))
         return f"{number} at a time from now on"
 
     def _extend(self, trials: int, hours: float, gpu_hours: float) -> str:

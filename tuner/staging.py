@@ -6,7 +6,7 @@ wait and find it built.
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from trainables.errors import first_line
@@ -27,6 +27,7 @@ class Staged:
     state: str
     told: tuple[str, ...]  # what is in the data sets, or why they are not
     seconds: float
+    node: str = ""  # its id, where it is one of a cluster
 
 
 def stage_here(experiments: Sequence[Experiment], progress: Progress) -> Staged:
@@ -54,18 +55,23 @@ def stage(experiments: Sequence[Experiment], resources: Resources, progress: Pro
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     task = ray.remote(num_cpus=0, max_retries=0)(_staged)
-    working: dict[Any, str] = {}
+    working: dict[Any, tuple[str, str]] = {}  # -> address and id
     for node in ray.nodes():
         if node["Alive"] and machine_of(node["Resources"]).bundles(resources):
             here = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            working[task.options(scheduling_strategy=here).remote(experiments)] = node["NodeManagerAddress"]
+            working[task.options(scheduling_strategy=here).remote(experiments)] = (
+                node["NodeManagerAddress"],
+                node["NodeID"],
+            )
     found: dict[str, Staged] = {}
     nodes = len(working)
     while working:
         ready, _ = ray.wait(list(working), num_returns=1, timeout=SECONDS_BETWEEN_SIGNS)
         for reference in ready:
-            found[working.pop(reference)] = _result(reference)
-        progress(f"data on {', '.join(working.values()) or 'all nodes'}", nodes - len(working), nodes)
+            address, node = working.pop(reference)
+            found[address] = replace(_result(reference), node=node)
+        left = ", ".join(address for address, _ in working.values())
+        progress(f"data on {left or 'all nodes'}", nodes - len(working), nodes)
     return found
 
 
