@@ -3,7 +3,7 @@
 import time
 from collections import namedtuple
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from tuner.desk import Desk
 from tuner.interruption import Interruption
 from tuner.journal import Journal, Trial
 from tuner.plan import make_plan
+from tuner.room import Machine, Room
 from tuner.sweep import Sweep, load_sweep
 
 Usage = namedtuple("Usage", "total used free")
@@ -91,6 +92,21 @@ def test_concurrent_changes_while_it_runs(launch: Callable[..., Control], monkey
     assert asked(control, "concurrent", number=4).startswith("refused: budget.concurrent=4")
     follow(control, 0, 1, 2)
     assert not control.may_start()
+
+
+def test_on_a_cluster_its_room_counts_and_not_the_heads(
+    launch: Callable[..., Control], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The head may have no cores for trials at all."""
+    control = launch("search.trials=40")
+    nodes = Room((Machine(16, 0), Machine(16, 0)))
+    control._desk.change(replace(control._desk.plan, room=nodes))
+    monkeypatch.setattr(controls.room, "of_ray", lambda: nodes)
+    monkeypatch.setattr("tuner.plan.cores", lambda: 0)
+    assert asked(control, "concurrent", number=32) == "32 at a time from now on"
+    assert "the cluster has room for 32; it is 2 x 16 CPUs" in asked(control, "concurrent", number=33)
+    assert asked(control, "extend", trials=2, hours=0.0, gpu_hours=0.0) == "42 trials now"
+    assert control._desk.plan.room == nodes
 
 
 def test_stop_waits_for_each_running_trial_once(launch: Callable[..., Control]) -> None:
