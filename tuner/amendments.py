@@ -39,8 +39,10 @@ def extend(journal: Journal, plan: Plan, more: Extension) -> Plan:
         raise UserError(f"the population of pbt is fixed: these {plan.trials} trials have exchanged without others")
     if not more.trials and journal.complete:
         raise UserError("every trial has ended: `extend --trials N` adds some")
-    wanted = with_trials(plan.sweep, plan.trials + more.trials)
-    longer = make_plan(wanted, here=False, launching=False) if more.trials else plan
+    # how many trials there are changes nothing about the room for one, which a launch looks at
+    wanted, longer = with_trials(plan.sweep, plan.trials + more.trials), plan
+    if more.trials:
+        longer = make_plan(wanted, here=False, room=plan.room, launching=False)
     if more.trials and longer.trials == plan.trials:
         raise UserError(f"the {plan.sweep.search.sampler} has no more than these {plan.trials} trials")
     asked, planned = (longer.sweep.search.trials, longer.trials) if more.trials else (0, 0)

@@ -53,6 +53,7 @@ def extend(arguments: argparse.Namespace) -> int:
     from tuner.plan import make_plan
 
     with _opened(sweep) as journal:
+        # the launch that follows looks at the room for a trial, on a cluster that of all nodes
         plan = make_plan(amendments.extended(sweep, journal), here=False, launching=False)
         amendments.extend(journal, plan, more)
     return _goes_on(arguments)
@@ -238,7 +239,7 @@ def _ended(arguments: argparse.Namespace, outcome: "Outcome") -> int:
     plan, results = outcome.plan, outcome.results
     floor: dict[str, float] = {}
     if results.best is not None and cluster.is_joined():
-        floor = nodes.on_some(pixel_floor, plan, resources=plan.sweep.resources)
+        floor = nodes.on_some(pixel_floor, plan, resources=plan.sweep.resources, data=plan.data[:1])
     elif results.best is not None:
         floor = pixel_floor(plan)
     code, said = last_words(outcome, arguments.sweep)

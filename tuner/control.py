@@ -6,14 +6,13 @@ from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 from trainables.errors import UserError, unknown
-from tuner import amendments, budget, cluster, requests
+from tuner import amendments, budget, requests, room
 from tuner.amendments import Extension
 from tuner.desk import Desk
 from tuner.interruption import Interruption
 from tuner.journal import BROKEN, Trial
 from tuner.plan import make_plan
 from tuner.requests import Request
-from tuner.room import of_ray
 
 SECONDS_BETWEEN_LOOKS = 0.5
 SECONDS_BETWEEN_SIGNS = 2.0
@@ -168,8 +167,8 @@ class Control:
     def _concurrent(self, number: int) -> str:
         sweep = self._desk.plan.sweep
         changed = sweep.budget.model_copy(update={"concurrent": number})
-        room = of_ray() if cluster.is_joined() else None
-        self._desk.change(make_plan(sweep.model_copy(update={"budget": changed}), room=room, launching=False))
+        there = None if self._desk.plan.room is None else room.of_ray()
+        self._desk.change(make_plan(sweep.model_copy(update={"budget": changed}), room=there, launching=False))
         return f"{number} at a time from now on"
 
     def _extend(self, trials: int, hours: float, gpu_hours: float) -> str:

@@ -4,16 +4,18 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trainables import bucket
 from trainables.console import Bars
-from trainables.errors import UserError, first_line
+from trainables.errors import DataMissing, UserError, first_line
 from trainables.experiment import Experiment
 from tuner import places, probe, staging
-from tuner.room import Room, of_ray
+from tuner.placement import elsewhere
+from tuner.room import Room, machine_of, of_ray
 from tuner.schema import Resources
 from tuner.sweep import Sweep
 
@@ -21,6 +23,14 @@ SECONDS_TO_ANSWER = 180.0  # a node unpacks the code and starts a process first
 SECONDS_FOR_A_PLACE = 600.0  # of one card: a cloud may have to start the node first
 SECONDS_TO_COME = 180.0
 SECONDS_BETWEEN_LOOKS = 1.0
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The data on the nodes. told: what is in the data sets. without: id of a node that has them not -> why."""
+
+    told: list[str]
+    without: dict[str, str]
 
 
 def room() -> Room:
@@ -72,13 +82,30 @@ def check_storage(sweep: Sweep) -> None:
         bucket.remove(mark)
 
 
-def prepare(experiments: Sequence[Experiment], resources: Resources, bars: Bars) -> list[str]:
-    """The data sets on every node that a trial may come to; what is in them. UserError where one is not."""
-    found = staging.stage(experiments, resources, bars)
-    for address, staged in found.items():
-        if staged.state == staging.FAILED:
-            raise UserError(f"node {address}: {staged.told[0]}")
-    return list(next((staged.told for staged in found.values()), ()))
+def prepare(experiments: Sequence[Experiment], sweep: Sweep, bars: Bars) -> Prepared:
+    """The data sets on every node that a trial may come to, made where they can be.
+
+    UserError where no node has them, or where those that do have no room for `budget.concurrent` trials.
+    """
+    import ray
+
+    found = staging.stage(experiments, sweep.resources, bars)
+    without = {
+        staged.node: f"node {address}: {staged.told[0]}"
+        for address, staged in found.items()
+        if staged.state == staging.FAILED
+    }
+    why = next(iter(without.values()), "")
+    if why and len(without) == len(found):
+        raise UserError(f"no node has the data; {why}")
+    if why:
+        there = of_ray().less(machine_of(node["Resources"]) for node in ray.nodes() if node["NodeID"] in without)
+        try:
+            there.check(sweep)
+        except probe.NoRoom as error:
+            raise UserError(f"{why}; without it: {error}") from None
+    told = next((staged.told for staged in found.values() if staged.state != staging.FAILED), ())
+    return Prepared(list(told), without)
 
 
 def on_each(function: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
@@ -111,21 +138,53 @@ def on_some(
     function: Callable[..., Any],
     *arguments: Any,
     resources: Resources,
+    data: Sequence[Experiment] = (),
     seconds: float | None = SECONDS_FOR_A_PLACE,
     meanwhile: Callable[[], object] = lambda: None,
 ) -> Any:
     """What the function gives on some node that has these resources free, as a worker of a trial needs them.
 
+    data: whose data sets must be there; a node without them is passed over, UserError where every one is.
+
     TimeoutError where there is no answer in so many seconds; None: however long it takes, of a cluster with room.
     meanwhile: called about once a second.
     UserError where the node is lost time and again; what the function raises.
     """
+    without: dict[str, str] = {}
+    while True:
+        try:
+            return _on_one(function, arguments, resources, data, without, seconds, meanwhile)
+        except DataMissing as error:
+            without[error.node] = error.reason
+            if not _others(resources, without):
+                raise UserError(f"no node has the data; {error.reason}") from None
+
+
+def _others(resources: Resources, without: Iterable[str]) -> list[str]:
+    """Nodes that hold a worker of a trial, but for these."""
     import ray
 
-    task = ray.remote(function).options(
-        num_cpus=resources.cpu, num_gpus=resources.gpu, resources=dict(resources.custom)
+    fit = (node for node in ray.nodes() if node["Alive"] and machine_of(node["Resources"]).bundles(resources))
+    return [node["NodeID"] for node in fit if node["NodeID"] not in without]
+
+
+def _on_one(
+    function: Callable[..., Any],
+    arguments: Sequence[Any],
+    resources: Resources,
+    data: Sequence[Experiment],
+    without: Mapping[str, str],
+    seconds: float | None,
+    meanwhile: Callable[[], object],
+) -> Any:
+    """`on_some`, on none of these nodes; DataMissing where the data are not on the one that it came to."""
+    import ray
+
+    options: dict[str, Any] = {"label_selector": elsewhere(sorted(without))} if without else {}
+    task = ray.remote(_with_data).options(
+        num_cpus=resources.cpu, num_gpus=resources.gpu, resources=dict(resources.custom), **options
     )
-    reference, began = task.remote(*arguments), time.monotonic()
+    reference, began = task.remote(data, function, arguments), time.monotonic()
     while not ray.wait([reference], timeout=SECONDS_BETWEEN_LOOKS)[0]:
         meanwhile()
         if seconds is not None and time.monotonic() - began > seconds:
@@ -145,6 +204,15 @@ def _made(mark: str, sweep: Sweep) -> None:
     except OSError as error:
         root = Path(mark).parent
         raise UserError(f"storage={sweep.storage!r}: {root} cannot be made ({error.strerror})") from None
+
+
+def _with_data(data: Sequence[Experiment], function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
+    """Runs on a node. DataMissing where it cannot read a data set."""
+    from trainables.trainable_group import raise_if_unreadable
+
+    for experiment in data:
+        raise_if_unreadable(experiment)
+    return function(*arguments)
 
 
 def _marked(mark: str) -> dict[str, str]:

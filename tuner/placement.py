@@ -26,8 +26,13 @@ def resources(
     bundles = [worker] if workers == 1 else [{}] + [worker] * workers
     if not avoided:
         return tune.PlacementGroupFactory(bundles, strategy="PACK")
-    elsewhere = {NODE_LABEL: f"!in({','.join(avoided)})"}
-    return tune.PlacementGroupFactory(bundles, strategy="PACK", bundle_label_selector=[elsewhere] * workers)
+    selectors = [elsewhere(avoided)] * workers
+    return tune.PlacementGroupFactory(bundles, strategy="PACK", bundle_label_selector=selectors)
+
+
+def elsewhere(avoided: Sequence[str]) -> dict[str, str]:
+    """The labels that Ray is asked for: those of no node with such an id."""
+    return {NODE_LABEL: f"!in({','.join(avoided)})"}
 
 
 def placed(asked: Mapping[str, Any], config: Mapping[str, Any]) -> tune.PlacementGroupFactory:

@@ -49,6 +49,7 @@ class Plan:
     trials: int
     epochs: int
     warnings: tuple[str, ...]
+    room: Room | None = None  # of the cluster that it is to run on; None: this machine, or one that is not known yet
 
     def experiment(self, point: Point) -> Experiment:
         """The Experiment of one point; UserError where its values do not fit together."""
@@ -80,7 +81,7 @@ def make_plan(sweep: Sweep, here: bool = True, room: Room | None = None, launchi
     if launching:
         store.check(sweep.tracking)
     warned = (*missing, *warnings(sweep, defaults, trials, epochs))
-    return Plan(sweep, defaults, base, data, trials, epochs, warned)
+    return Plan(sweep, defaults, base, data, trials, epochs, warned, room)
 
 
 def cards() -> int:

@@ -59,6 +59,13 @@ class Room:
         """How many at a time. The workers of one trial may be spread over machines."""
         return sum(machine.bundles(resources) for machine in self.machines) // resources.workers
 
+    def less(self, machines: Iterable[Machine]) -> "Room":
+        """Without these."""
+        left = list(self.machines)
+        for machine in machines:
+            left.remove(machine)
+        return Room(tuple(left), self.coming)
+
     def check(self, sweep: Sweep) -> None:
         """NoRoom where so many trials at a time will never run."""
         resources, concurrent = sweep.resources, sweep.budget.concurrent

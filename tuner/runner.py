@@ -4,8 +4,10 @@ import logging
 import os
 import platform
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import ray
@@ -55,11 +57,12 @@ def launch(
     trainable: Any = RetrievalTrainable,
     level: int = logging.ERROR,
     kept: Mirror | None = None,
+    avoided: Mapping[str, str] = MappingProxyType({}),
 ) -> Outcome:
     """Runs what the journal has not ended yet; the journal is open and carries the header of the sweep.
 
     trainable: what Ray runs of a trial; one that replays curves takes its place where the driver is measured.
-    level: from which Ray logs. kept: of a sweep in S3.
+    level: from which Ray logs. kept: of a sweep in S3. avoided: ids of nodes that have not the data -> why.
     """
     sweep = plan.sweep
     requests.take(sweep.folder)  # those that an earlier driver did not live to see
@@ -84,6 +87,8 @@ def launch(
     desk.caught_up()
     board.start(journal.trials)
     control = Control(desk, interruption)
+    for node, why in avoided.items():
+        control.avoid(node, why, others=1)
     state, reason = "failed", "the driver has a bug"
     try:
         # again once Ray is there: it listens to SIGTERM itself, and aborts

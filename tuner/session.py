@@ -63,7 +63,7 @@ def run_plan(
     check_folder(plan.sweep, resume=resume, fresh=fresh)
     stream = stream or sys.stderr
     earlier = earlier_sweeps(plan.sweep, fresh=fresh)
-    said = tell_and_prepare(plan, stream, [str(one) for one in earlier])
+    said, without = tell_and_prepare(plan, stream, [str(one) for one in earlier])
     probe.check_memory(plan.sweep, plan.base, nodes.measure if cluster.is_joined() else None)
     cluster.prepare_environment(plan.sweep)
     from tuner import runner
@@ -87,29 +87,32 @@ def run_plan(
                 if cluster.is_joined():
                     where = f"{plan.trials} trials in {plan.sweep.place}"
                     print(f"{plan.sweep.name} {LAUNCHED}{where}", file=console, flush=True)
-                return runner.launch(plan, journal, board, level=logging.INFO, kept=kept)
+                return runner.launch(plan, journal, board, level=logging.INFO, kept=kept, avoided=without)
     finally:
         journal.close()
 
 
-def tell_and_prepare(plan: Plan, stream: IO[str], said: Sequence[str] = ()) -> list[str]:
-    """What is said, the plan's warnings; then the data sets, built or fetched where they can be. All that was told."""
+def tell_and_prepare(plan: Plan, stream: IO[str], said: Sequence[str] = ()) -> tuple[list[str], dict[str, str]]:
+    """What is said, the plan's warnings; then the data sets, built or fetched where they can be.
+
+    All that was told; and the ids of nodes that have not the data -> why.
+    """
     told = [*said, *(f"warning: {warning}" for warning in plan.warnings)]
     with Bars(stream) as bars:
         for line in told:
             bars.line(line)
         prepared = _prepared(plan, bars)
-        for line in prepared:
+        for line in prepared.told:
             bars.line(line)
-    return [*told, *prepared]
+    return [*told, *prepared.told], prepared.without
 
 
-def _prepared(plan: Plan, bars: Bars) -> list[str]:
-    """The data sets where trials will run; what is in them."""
+def _prepared(plan: Plan, bars: Bars) -> nodes.Prepared:
+    """The data sets where trials will run."""
     if not cluster.is_joined():
-        return prepare_data(plan.data, bars.update)
+        return nodes.Prepared(prepare_data(plan.data, bars.update), {})
     nodes.check_storage(plan.sweep)
-    return nodes.prepare(plan.data, plan.sweep.resources, bars)
+    return nodes.prepare(plan.data, plan.sweep, bars)
 
 
 def check_folder(sweep: Sweep, *, resume: bool, fresh: bool) -> None:

@@ -6,7 +6,7 @@ wait and find it built. What they are at they say to `Signs`, which the driver a
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from trainables.console import Bars
@@ -30,6 +30,7 @@ class Staged:
     state: str
     told: tuple[str, ...]  # what is in the data sets, or why they are not
     seconds: float
+    node: str = ""  # its id, where it is one of a cluster
 
 
 def stage_here(experiments: Sequence[Experiment], progress: Progress) -> Staged:
@@ -84,26 +85,27 @@ def stage(experiments: Sequence[Experiment], resources: Resources, bars: Bars) -
     signs = ray.remote(num_cpus=0)(Signs).options(scheduling_strategy=_on(ray.get_runtime_context().get_node_id()))
     told: Any = signs.remote()
     task = ray.remote(num_cpus=0, max_retries=0)(_staged)
-    working: dict[Any, str] = {}
+    working: dict[Any, tuple[str, str]] = {}  # -> address and id
     for node in ray.nodes():
         if node["Alive"] and machine_of(node["Resources"]).bundles(resources):
             address = node["NodeManagerAddress"]
             here = task.options(scheduling_strategy=_on(node["NodeID"]))
-            working[here.remote(experiments, told, address)] = address
+            working[here.remote(experiments, told, address)] = (address, node["NodeID"])
             bars.update(STARTING, 0, 1, of=address)
     found: dict[str, Staged] = {}
     nodes, asked = len(working), told.said.remote()
     while working:
         ready, _ = ray.wait(list(working), num_returns=1, timeout=SECONDS_BETWEEN_SIGNS)
         for reference in ready:
-            address = working.pop(reference)
-            staged = found[address] = _result(reference)
+            address, node = working.pop(reference)
+            staged = found[address] = replace(_result(reference), node=node)
             bars.end(address)
             if staged.state == FAILED:
                 bars.line(f"{address}: {staged.told[0]}")
         if ray.wait([asked], timeout=0)[0]:
+            at_work = {address for address, _ in working.values()}
             for address, sign in _answered(asked).items():
-                if address in working.values():
+                if address in at_work:
                     bars.update(*sign, of=address)
             asked = told.said.remote()
         bars.update("nodes done", len(found), nodes)

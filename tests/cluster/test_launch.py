@@ -24,7 +24,7 @@ def hosts() -> Iterator[Hosts]:
     with Hosts(4, prefix="up", subnet="10.94.0", sshd=True) as hosts:
         for host in hosts:  # nothing answers behind it: Ray looks which address it would have towards the world
             host.run("ip", "route", "add", "default", "dev", "v0")
-        write_emoji(hosts.shared / "data", classes=24)
+        write_emoji(hosts.shared / "data", classes=24, noise=250)  # so that points differ
         yield hosts
 
 
@@ -44,8 +44,14 @@ def files(hosts: Hosts) -> Path:
     written["setup_commands"] = [f"ln -sfn {environment} ~/venv"]
     (folder / "local.yaml").write_text(yaml.safe_dump(written, width=1000))
     train = ["dataset.sampler.kwargs.batch_size=16", "experience.max_iter=2"]
-    sweep = {**WRITTEN, "train": train, "search": {"trials": 3, "startup": 2}, "scheduler": {"name": "none"}}
+    # after the presets a better rate and a worse one: there is a winner, and a trial that is stopped
+    points = [{"optimizer.backbone.lr": 0.009}, {"optimizer.backbone.lr": 0.0001}]
+    search = {"trials": 3, "startup": 2, "points": points}
+    sweep = {**WRITTEN, "train": train, "search": search, "scheduler": {"name": "asha", "grace": 1, "reduction": 2}}
     (folder / "small.yaml").write_text(yaml.safe_dump(sweep))
+    other = folder / "other" / "ray-2.59.0.dist-info" / "METADATA"  # a laptop where another Ray is installed
+    other.parent.mkdir(parents=True)
+    other.write_text("Metadata-Version: 2.1\nName: ray\nVersion: 2.59.0\n")
     return folder
 
 
@@ -71,6 +77,8 @@ def test_from_ray_up_to_the_report_and_ray_down(hosts: Hosts, files: Path) -> No
         (("status", "small.yaml", *cluster), "RAY_AUTH_TOKEN_PATH=none", "wants a token"),
         (("status", "small.yaml", "--address", f"{hosts[HEAD].address}:6379"), "", "ssh -N -L 8265:127.0.0.1:8265"),
         (("status", "small.yaml", "--address", f"{hosts[HEAD].address}:8265"), "", "nothing answers there"),
+        (("status", "small.yaml", "--address", "10.94.0.99:8265"), "", "nothing answers there (No route to host)"),
+        (("run", "small.yaml", *cluster), f"PYTHONPATH={files}/other:{ROOT}", "runs Ray 2.60.0, this machine 2.59.0"),
     ]
     for words, settings, said in refused:
         done = on_the_laptop(hosts, files, *words, settings=settings)
@@ -80,13 +88,20 @@ def test_from_ray_up_to_the_report_and_ray_down(hosts: Hosts, files: Path) -> No
     done = on_the_laptop(hosts, files, "run", "small.yaml", *cluster, "--set", "resources.gpu=1")
     assert done.returncode == 2 and "room for one; it is 3 x" in done.stdout and not folder.exists(), done.stdout
 
+    done = on_the_laptop(hosts, files, "run", "small.yaml", *cluster, "--set", "storage=/tmp/runs")
+    assert done.returncode == 2 and done.stdout.count("does not share /tmp/runs") == 1, done.stdout
+
     done = on_the_laptop(hosts, files, "run", "small.yaml", *cluster)
     assert done.returncode == 0 and "roadmap-tune results small.yaml --cluster local.yaml" in done.stdout, done.stdout
     journal = Journal.read(folder)
-    assert journal.complete and [trial.state for trial in journal.trials.values()] == ["finished"] * 3
+    assert journal.complete and [trial.state for trial in journal.trials.values()] == [
+        "finished",
+        "finished",
+        "stopped",
+    ]
     assert journal.launches[-1].host == hosts[HEAD].name
     done = on_the_laptop(hosts, files, "results", "small.yaml", *cluster)
-    assert done.returncode == 0 and done.stdout.count("finished") == 3, done.stdout
+    assert done.returncode == 0 and done.stdout.count("finished") == 2, done.stdout
     done = on_the_laptop(hosts, files, "report", "small.yaml", *cluster)
     page = folder / "report" / "report.html"
     assert done.returncode == 0 and f"the report: {page}" in done.stdout and page.is_file(), done.stdout
@@ -94,7 +109,11 @@ def test_from_ray_up_to_the_report_and_ray_down(hosts: Hosts, files: Path) -> No
     done = on_the_laptop(hosts, files, "confirm", "small.yaml", *cluster, "--seeds", "2", "--set", "confirm.arms=1")
     assert done.returncode == 0 and "test split of this sweep has been seen once" in done.stdout, done.stdout
     done = on_the_laptop(hosts, files, "audit", "small.yaml", *cluster)
-    assert done.returncode == 2 and done.stdout.count("there is nothing to audit") == 1, done.stdout
+    audited = Journal.read(folder / "audit").trials
+    assert done.returncode == 0 and [trial.state for trial in audited.values()] == ["finished"], done.stdout
+    done = on_the_laptop(hosts, files, "pictures", "small.yaml", *cluster)
+    assert done.returncode == 0 and "the winner, trial 0001" in done.stdout, done.stdout
+    assert list((folder / "pictures").glob("*.png"))
 
     ctrl_c_detaches_and_the_sweep_goes_on(hosts, files)
     ui_brings_mlflow_to_the_laptop(hosts, files)

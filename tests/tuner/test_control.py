@@ -94,18 +94,27 @@ def test_concurrent_changes_while_it_runs(launch: Callable[..., Control], monkey
     assert not control.may_start()
 
 
-def test_a_running_sweep_changes_while_mlflow_and_its_gpus_are_elsewhere(
+def test_a_running_sweep_changes_while_mlflow_is_away(launch: Callable[..., Control]) -> None:
+    control = launch()
+    sweep = control._desk.plan.sweep.model_copy(update={"tracking": "http://127.0.0.1:9"})
+    control._desk.plan = replace(control._desk.plan, sweep=sweep)
+    assert asked(control, "extend", trials=2, hours=0.0, gpu_hours=0.0) == f"{control._desk.plan.trials} trials now"
+    assert asked(control, "concurrent", number=1) == "1 at a time from now on"
+
+
+def test_on_a_cluster_its_room_counts_and_not_the_heads(
     launch: Callable[..., Control], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    control = launch()
-    sweep = control._desk.plan.sweep
-    elsewhere = {"tracking": "http://127.0.0.1:9", "resources": sweep.resources.model_copy(update={"gpu": 1.0})}
-    control._desk.plan = replace(control._desk.plan, sweep=sweep.model_copy(update=elsewhere))
-    assert asked(control, "extend", trials=2, hours=0.0, gpu_hours=0.0) == f"{control._desk.plan.trials} trials now"
-    monkeypatch.setattr("tuner.cluster.is_joined", lambda: True)
-    monkeypatch.setattr(controls, "of_ray", lambda: Room((Machine(8, 3),)))
-    assert asked(control, "concurrent", number=3) == "3 at a time from now on"
-    assert asked(control, "concurrent", number=4).startswith("refused: ")
+    """The head may have no cores for trials at all."""
+    control = launch("search.trials=40")
+    nodes = Room((Machine(16, 0), Machine(16, 0)))
+    control._desk.change(replace(control._desk.plan, room=nodes))
+    monkeypatch.setattr(controls.room, "of_ray", lambda: nodes)
+    monkeypatch.setattr("tuner.plan.cores", lambda: 0)
+    assert asked(control, "concurrent", number=32) == "32 at a time from now on"
+    assert "the cluster has room for 32; it is 2 x 16 CPUs" in asked(control, "concurrent", number=33)
+    assert asked(control, "extend", trials=2, hours=0.0, gpu_hours=0.0) == "42 trials now"
+    assert control._desk.plan.room == nodes
 
 
 def test_stop_waits_for_each_running_trial_once(launch: Callable[..., Control]) -> None:

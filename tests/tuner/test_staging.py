@@ -18,13 +18,15 @@ from tests.tuner.two_nodes import NOWHERE
 from trainables import compose, trainable_group
 from trainables.errors import MISPLACED, DataMissing, UserError
 from trainables.trainable import RetrievalTrainable
-from tuner import staging
+from tuner import nodes, staging
 from tuner.control import Control
 from tuner.desk import Desk
 from tuner.interruption import Interruption
 from tuner.placement import resources
 from tuner.recorder import Recorder
+from tuner.room import of_nodes
 from tuner.scheduling.rule import EveryEpoch
+from tuner.staging import Staged
 from tuner.sweep import Sweep, load_sweep
 
 
@@ -93,13 +95,13 @@ def test_data_missing_travels_between_processes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("nodes", "state", "avoided", "ends"),
+    ("there", "state", "avoided", "ends"),
     [(["a"], "failed", [], ""), (["a", "b"], "pending", ["a"], ""), (["a", "b"], "pending", ["a", "b"], "failed")],
 )
 def test_a_node_without_data_is_avoided(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, nodes: list[str], state: str, avoided: list[str], ends: str
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, there: list[str], state: str, avoided: list[str], ends: str
 ) -> None:
-    listed = [{"NodeID": node, "Alive": True, "Resources": {"CPU": 1.0}} for node in nodes]
+    listed = [{"NodeID": node, "Alive": True, "Resources": {"CPU": 1.0}} for node in there]
     monkeypatch.setattr(ray, "nodes", lambda: listed)
     control = Control(desk, Interruption())
     recorder = Recorder(desk, EveryEpoch("max", desk.plan.epochs), control)
@@ -110,6 +112,61 @@ def test_a_node_without_data_is_avoided(
         )
     assert (desk.journal.trials[0].state, sorted(control.avoided), control.state) == (state, avoided, ends)
     assert not ends or control.reason == "no node has the data: data not on this node: x"
+
+
+@pytest.fixture
+def three(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nodes a, b and c, with a CPU each."""
+    listed = [{"NodeID": node, "Alive": True, "Resources": {"CPU": 1.0}} for node in "abc"]
+    monkeypatch.setattr(ray, "nodes", lambda: listed)
+    monkeypatch.setattr(nodes, "of_ray", lambda: of_nodes(listed, None))
+
+
+@pytest.mark.parametrize(
+    ("without", "concurrent", "said"),
+    [("", 3, ""), ("b", 2, ""), ("b", 3, "node 10.0.0.b: gone; without it: .* room for 2"),
+     ("abc", 1, "no node has the data; node 10.0.0.a: gone")],
+)  # fmt: skip
+@pytest.mark.usefixtures("three")
+def test_data_on_some_of_the_nodes(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch, without: str, concurrent: int, said: str
+) -> None:
+    states = {
+        f"10.0.0.{node}": Staged("failed", ("gone",), 0.0, node) if node in without else Staged("there", ("60",), 0.0)
+        for node in "abc"
+    }
+    monkeypatch.setattr(staging, "stage", lambda *asked: states)
+    sweep = sweep.model_copy(update={"budget": sweep.budget.model_copy(update={"concurrent": concurrent})})
+    if said:
+        with pytest.raises(UserError, match=said) as caught:
+            nodes.prepare((), sweep, lambda *sign: None)
+        assert "\n" not in str(caught.value)
+    else:
+        found = nodes.prepare((), sweep, lambda *sign: None)
+        assert found == nodes.Prepared(["60"], {node: f"node 10.0.0.{node}: gone" for node in without})
+
+
+@pytest.mark.parametrize(("having", "went"), [("a", ["a"]), ("b", ["a", "b"]), ("", ["a", "b", "c"])])
+@pytest.mark.usefixtures("three")
+def test_what_needs_data_goes_on_to_a_node_that_has_them(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch, having: str, went: list[str]
+) -> None:
+    """Ray places it on the first node that is not passed over."""
+    visited = []
+
+    def on_one(function: Any, arguments: Any, resources: Any, data: Any, without: dict[str, str], *rest: Any) -> str:
+        visited.append(next(node for node in "abc" if node not in without))
+        if visited[-1] != having:
+            raise DataMissing(visited[-1], "emoji: gone")
+        return "done"
+
+    monkeypatch.setattr(nodes, "_on_one", on_one)
+    if having:
+        assert nodes.on_some(len, (), resources=sweep.resources) == "done"
+    else:
+        with pytest.raises(UserError, match=r"^no node has the data; emoji: gone$"):
+            nodes.on_some(len, (), resources=sweep.resources)
+    assert visited == went
 
 
 def test_no_bundle_is_placed_on_an_avoided_node(sweep: Sweep) -> None:

@@ -131,8 +131,8 @@ def _on_a_node(results: Results, count: int, progress: "audit.Progress") -> None
         for what, done, total in audit.standing(results):
             progress(what, done, total)
 
-    resources = results.sweep.resources
-    nodes.on_some(audit.run, results, count, resources=resources, seconds=None, meanwhile=look)
+    resources, data = results.sweep.resources, [_composed(results)]
+    nodes.on_some(audit.run, results, count, resources=resources, data=data, seconds=None, meanwhile=look)
 
 
 def _compare(arguments: argparse.Namespace) -> int:

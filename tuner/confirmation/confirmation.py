@@ -38,13 +38,14 @@ def confirm(
         ledger.open()
         try:
             with mirror.kept(sweep.folder, bars.line):
-                begin(results, ledger, arms, seeds, again, bars)
-                return ledger, _carry_out(sweep, ledger, bars)
+                without = begin(results, ledger, arms, seeds, again, bars)
+                return ledger, _carry_out(sweep, ledger, bars, without)
         finally:
             ledger.close()
 
 
-def _carry_out(sweep: Sweep, ledger: Ledger, bars: Bars) -> TrackingSummary:
+def _carry_out(sweep: Sweep, ledger: Ledger, bars: Bars, without: list[str]) -> TrackingSummary:
+    """without: ids of nodes that have not the data."""
     cluster.prepare_environment(sweep)
     from tuner.confirmation import trainings, values
     from tuner.confirmation.office import Office
@@ -52,7 +53,7 @@ def _carry_out(sweep: Sweep, ledger: Ledger, bars: Bars) -> TrackingSummary:
     office = Office(sweep, ledger, bars.line)
     confirmation = office.confirmation
     try:
-        trainings.train(office)
+        trainings.train(office, without)
         if confirmation.trained:
             values.measure(office, bars)
             read = {repeat.key: values.read_values(ledger.folder / repeat.values) for repeat in confirmation.tested}

@@ -9,19 +9,26 @@ from tuner.plan import prepare_data
 from tuner.sweep import Sweep
 
 
-def ready(sweep: Sweep, experiment: Experiment, bars: Bars) -> None:
-    """Built or fetched where it can be. UserError where it is not there, has no test split, or nothing has room."""
+def ready(sweep: Sweep, experiment: Experiment, bars: Bars) -> list[str]:
+    """Built or fetched where it can be; ids of nodes that have not got it.
+
+    UserError where it is nowhere, has no test split, or nothing has room.
+    """
+    without: dict[str, str] = {}
     if cluster.is_joined():
         nodes.check_room(sweep)
         nodes.check_storage(sweep)
-        nodes.prepare([experiment], sweep.resources, bars)
-        tested = nodes.on_some(has_test_split, experiment, resources=sweep.resources)
+        without = nodes.prepare([experiment], sweep, bars).without
+        for why in without.values():
+            bars.line(f"nothing is placed on {why}")
+        tested = nodes.on_some(has_test_split, experiment, resources=sweep.resources, data=[experiment])
     else:
         prepare_data([experiment], bars.update)
         tested = has_test_split(experiment)
     if not tested:
         name = experiment.dataset.name
         raise UserError(f"dataset={name} has no test split as it is set up: nothing can be confirmed")
+    return sorted(without)
 
 
 def has_test_split(experiment: Experiment) -> bool:

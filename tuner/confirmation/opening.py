@@ -39,8 +39,11 @@ def results_of(sweep: Sweep, now: bool) -> Results:
     return Results(sweep, tuple(journal.trials.values()))
 
 
-def begin(results: Results, ledger: Ledger, arms: int | None, seeds: int | None, again: bool, bars: Bars) -> None:
-    """Leaves the ledger with a confirmation to carry out: the unfinished one, or a new one that has been checked."""
+def begin(results: Results, ledger: Ledger, arms: int | None, seeds: int | None, again: bool, bars: Bars) -> list[str]:
+    """Leaves the ledger with a confirmation to carry out: the unfinished one, or a new one that has been checked.
+
+    Ids of nodes that have not the data.
+    """
     sweep = results.sweep
     last = ledger.confirmations[-1] if ledger.confirmations else None
     if last is not None and not last.complete:
@@ -50,8 +53,7 @@ def begin(results: Results, ledger: Ledger, arms: int | None, seeds: int | None,
                 "run `roadmap-tune confirm` without --arms and --seeds first, it goes on"
             )
         bars.line(f"going on with confirmation {last.number}")
-        ready(sweep, compose(sweep.train), bars)
-        return
+        return ready(sweep, compose(sweep.train), bars)
     if last is not None and not again:
         told = "; ".join(verdict.sentence() for verdict in last.verdicts or ())
         raise UserError(
@@ -62,19 +64,21 @@ def begin(results: Results, ledger: Ledger, arms: int | None, seeds: int | None,
     used = seeds_of(sweep, results.trials, compose(sweep.fixed()).experience.seed)
     used |= {seed for earlier in ledger.confirmations for seed in earlier.seeds}
     drawn = fresh_seeds(sweep.confirm.seeds if seeds is None else seeds, used)
-    _check(sweep, wanted, drawn, bars)
+    without = _check(sweep, wanted, drawn, bars)
     ledger.begin(uuid.uuid4().hex, wanted, drawn)
+    return without
 
 
-def _check(sweep: Sweep, arms: list[Arm], seeds: list[int], bars: Bars) -> None:
+def _check(sweep: Sweep, arms: list[Arm], seeds: list[int], bars: Bars) -> list[str]:
     """Everything that would make a training or its test fail, before anything is written."""
     for arm in arms:
         try:
             experiment = compose(overrides(sweep, Repeat(arm, seeds[0])))
         except UserError as error:
             raise UserError(f"{arm.name} cannot be trained on the full train split: {error}") from None
-    ready(sweep, experiment, bars)
+    without = ready(sweep, experiment, bars)
     store.check(sweep.tracking)
+    return without
 
 
 def times(count: int) -> str:

@@ -1,5 +1,6 @@
 """The trainings of a confirmation on Ray Tune: as many at a time as the sweep has, each from its newest checkpoint."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from ray import tune
@@ -22,15 +23,18 @@ from tuner.recorder import LOST_RETRIES
 KEY = "repeat"  # of a Ray trial's config: which training it is
 
 
-def train(office: Office) -> None:
-    """Every training that has not been trained to its end; one that failed by a bug is tried once more."""
+def train(office: Office, without: Sequence[str] = ()) -> None:
+    """Every training that has not been trained to its end; one that failed by a bug is tried once more.
+
+    without: ids of nodes on which none is placed.
+    """
     waiting = [repeat for repeat in office.confirmation.repeats.values() if not _settled(office, repeat)]
     if not waiting:
         return
     interruption = Interruption()
     with interruption.listening(), cluster.local_ray(), interruption.listening():
         interruption.act()
-        _fit(office, waiting, interruption)
+        _fit(office, waiting, interruption, without)
 
 
 def _settled(office: Office, repeat: Repeat) -> bool:
@@ -41,13 +45,13 @@ def _settled(office: Office, repeat: Repeat) -> bool:
     return repeat.state == "infeasible" or (repeat.state == "finished" and repeat.trained is not None)
 
 
-def _fit(office: Office, waiting: list[Repeat], interruption: Interruption) -> None:
+def _fit(office: Office, waiting: list[Repeat], interruption: Interruption, without: Sequence[str]) -> None:
     sweep, number = office.sweep, office.confirmation.number
     home = places.home(sweep.folder)
     attempt = len(bucket.folders(home, f"confirm-{number}-launch-*")) + 1
     secrets.keep_from_arguments()
     tune.Tuner(
-        tune.with_resources(RetrievalTrainable, resources(sweep.resources.model_dump())),
+        tune.with_resources(RetrievalTrainable, resources(sweep.resources.model_dump(), without)),
         tune_config=TuneConfig(
             search_alg=_Queue(office, waiting),
             num_samples=len(waiting),

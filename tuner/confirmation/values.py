@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 from trainables import bucket
 from trainables.checkpoint import CHECKPOINT
 from trainables.commands import values_on_test
+from trainables.composition import compose
 from trainables.console import Bars
 from trainables.steps import Diverged
 from tuner import cluster, nodes
+from tuner.confirmation.arms import overrides
 from tuner.confirmation.ledger import Repeat
 from tuner.confirmation.office import Office
 
@@ -48,7 +50,9 @@ def _on_test(office: Office, repeat: Repeat, trained: str, bars: Bars) -> Measur
     if not cluster.is_joined():
         return _values(trained, bars)
     bars.line(f"{repeat.arm.name}, seed {repeat.seed}: the test split")
-    values: Measured = nodes.on_some(_on_a_node, trained, resources=office.sweep.resources, seconds=None)
+    data = [compose(overrides(office.sweep, repeat))]
+    resources = office.sweep.resources
+    values: Measured = nodes.on_some(_on_a_node, trained, resources=resources, data=data, seconds=None)
     return values
 
 

@@ -5,6 +5,7 @@ Nothing of a sweep lies on this machine: its folder is in the cluster's storage,
 
 import argparse
 import contextlib
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,8 @@ from tuner.remote.parcel import packed
 from tuner.standing import located
 
 BESIDE = ("confirm", "audit")  # they train, and are no launch of the sweep
-LAUNCHES = ("run", "resume", "extend", "retry", *BESIDE)  # they go on after this command
+AMENDMENTS = ("extend", "retry")  # of a sweep that runs its driver is asked, and nothing is launched
+LAUNCHES = ("run", "resume", *AMENDMENTS, *BESIDE)  # they go on after this command
 # what one may want afterwards: of one that ended well, and of one that did not
 NEXT = {
     "run": (("results", "ui"), ("logs", "results", "resume")),
@@ -48,9 +50,9 @@ def carry_out(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     add_options(options)
     _, words = options.parse_known_args(list(argv))
     command = words[0]
-    for option in ("csv", "json", "seeds"):
+    for option in ("csv", "json", "seeds", "out"):
         if isinstance(getattr(arguments, option, None), Path):
-            raise UserError(f"--{option}: a file of this machine, and {command} happens on the cluster; leave it out")
+            raise UserError(f"--{option}: a place on this machine, and {command} happens on the cluster; leave it out")
     name = _name(arguments)
     with _reached(arguments) as place:
         jobs = Jobs(place.dashboard)
@@ -106,34 +108,47 @@ def _launch(jobs: Jobs, place: Place, name: str, words: list[str], arguments: ar
     with packed([*words, "--address", cluster.HERE]) as (folder, sent):
         job = jobs.submit(sent, folder, name)
     print(f"job {job} on {place.dashboard.url}", file=sys.stderr)
+    detach, begun = getattr(arguments, "detach", False), False
+
+    def left(text: str) -> bool:
+        nonlocal begun
+        begun = begun or f"{name} {LAUNCHED}" in text
+        return begun and detach
+
     try:
-        launched = (lambda text: f"{name} {LAUNCHED}" in text) if getattr(arguments, "detach", False) else None
-        if not jobs.follow(job, _shown, launched):
-            return _detached(name, place, arguments.sweep, words[0])
+        if not jobs.follow(job, _shown, left):
+            return _detached(name, place, arguments)
     except KeyboardInterrupt:
         print(file=sys.stderr)
-        return _detached(name, place, arguments.sweep, words[0])
+        return _detached(name, place, arguments)
     except ConnectionGone as error:
         print(f"roadmap-tune: no connection to {place.dashboard.named} any more: {error}", file=sys.stderr)
-        return _detached(name, place, arguments.sweep, words[0], code=1)
+        return _detached(name, place, arguments, code=1)
     code = jobs.code(job)
+    if words[0] in AMENDMENTS and not begun:  # it asked the driver that runs, whose log is the sweep's
+        jobs.forget(job)
     if code != REFUSED:  # it says itself what was wrong, and nothing has happened
         ends_well, ends_badly = NEXT.get(words[0], NEXT["run"])
         next_ones = ends_well if code == 0 else ends_badly
-        print(f"from here: {_commands(place, arguments.sweep, *next_ones)}", file=sys.stderr)
+        print(f"from here: {'; '.join(_commands(place, arguments, *next_ones))}", file=sys.stderr)
     return code
 
 
-def _detached(name: str, place: Place, sweep: str, command: str, code: int = 0) -> int:
+def _detached(name: str, place: Place, arguments: argparse.Namespace, code: int = 0) -> int:
     print(f"detached: {name} goes on there without this machine. From any shell:", file=sys.stderr)
-    for line in _commands(place, sweep, "logs", "status", "stop").split("; "):
+    for line in _commands(place, arguments, "logs", "status", "stop"):
         print(f"  {line}", file=sys.stderr)
     return code
 
 
-def _commands(place: Place, sweep: str, *commands: str) -> str:
+def _commands(place: Place, arguments: argparse.Namespace, *commands: str) -> list[str]:
+    """With what was laid over the file, its name and storage among it."""
     follow = {"logs": " --follow"}
-    return "; ".join(f"roadmap-tune {command} {sweep} {place.option}{follow.get(command, '')}" for command in commands)
+    settings = "".join(f" --set {shlex.quote(setting)}" for setting in arguments.settings)
+    return [
+        f"roadmap-tune {command} {arguments.sweep} {place.option}{settings}{follow.get(command, '')}"
+        for command in commands
+    ]
 
 
 def _look(jobs: Jobs, name: str, words: list[str]) -> int:

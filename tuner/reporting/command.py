@@ -46,6 +46,7 @@ def _report(arguments: argparse.Namespace) -> int:
 
 
 def _pictures(arguments: argparse.Namespace) -> int:
+    from trainables.composition import compose
     from tuner import cluster, nodes
     from tuner.analysis.commands import found
     from tuner.reporting import drawing, pictures
@@ -55,7 +56,9 @@ def _pictures(arguments: argparse.Namespace) -> int:
     with cluster.joined(results.sweep, arguments.address):
         if cluster.is_joined():  # the head may have neither data nor a GPU
             nodes.check_room(results.sweep, concurrent=1)
-            made, panels = nodes.on_some(_drawn, results, resources=results.sweep.resources, seconds=None)
+            data = [compose(results.sweep.fixed())]
+            resources = results.sweep.resources
+            made, panels = nodes.on_some(_drawn, results, resources=resources, data=data, seconds=None)
         else:
             made, panels = _drawn(results)
     drawing.write(made, panels, folder)
