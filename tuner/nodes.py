@@ -14,7 +14,6 @@ from trainables.console import Bars
 from trainables.errors import DataMissing, UserError, first_line
 from trainables.experiment import Experiment
 from tuner import places, probe, staging
-from tuner.placement import elsewhere
 from tuner.room import Room, machine_of, of_ray
 from tuner.schema import Resources
 from tuner.sweep import Sweep
@@ -179,6 +178,8 @@ def _on_one(
 ) -> Any:
     """`on_some`, on none of these nodes; DataMissing where the data are not on the one that it came to."""
     import ray
+
+    from tuner.placement import elsewhere
 
     options: dict[str, Any] = {"label_selector": elsewhere(sorted(without))} if without else {}
     task = ray.remote(_with_data).options(

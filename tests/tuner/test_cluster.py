@@ -1,6 +1,8 @@
 """What Ray Tune records of a sweep by itself: by its own controller, without a cluster."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -46,3 +48,9 @@ def test_another_ray_records_as_it_does(monkeypatch: pytest.MonkeyPatch) -> None
     with cluster.no_record():
         assert not hasattr(TuneController, "_get_trial_checkpoints")
     assert not hasattr(TuneController, "_get_trial_checkpoints")
+
+
+def test_a_command_sets_rays_environment_before_it_is_imported() -> None:
+    """Else Ray starts without a token of the sweep's own."""
+    loaded = "import sys, tuner.commands, tuner.nodes, tuner.session; print('ray' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True).stdout == "False\n"
