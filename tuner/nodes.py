@@ -4,7 +4,7 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from trainables.console import Bars
 from trainables.errors import DataMissing, UserError, first_line
 from trainables.experiment import Experiment
 from tuner import places, probe, staging
-from tuner.room import Room, machine_of, of_ray
+from tuner.room import Room, hosting, machine_of, of_ray
 from tuner.schema import Resources
 from tuner.sweep import Sweep
 
@@ -110,13 +110,10 @@ def prepare(experiments: Sequence[Experiment], sweep: Sweep, bars: Bars) -> Prep
 def on_each(function: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
     """node's address -> what the function gives there; UserError in one line where a node does not answer in time."""
     import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     asked = {
         ray.remote(function)
-        .options(
-            num_cpus=0, max_retries=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        )
+        .options(num_cpus=0, max_retries=0, scheduling_strategy=staging.on_node(node["NodeID"]))
         .remote(*arguments): node["NodeManagerAddress"]
         for node in ray.nodes()
         if node["Alive"]
@@ -149,22 +146,16 @@ def on_some(
     meanwhile: called about once a second.
     UserError where the node is lost time and again; what the function raises.
     """
+    import ray
+
     without: dict[str, str] = {}
     while True:
         try:
             return _on_one(function, arguments, resources, data, without, seconds, meanwhile)
         except DataMissing as error:
             without[error.node] = error.reason
-            if not _others(resources, without):
+            if all(node["NodeID"] in without for node in hosting(ray.nodes(), resources)):
                 raise UserError(f"no node has the data; {error.reason}") from None
-
-
-def _others(resources: Resources, without: Iterable[str]) -> list[str]:
-    """Nodes that hold a worker of a trial, but for these."""
-    import ray
-
-    fit = (node for node in ray.nodes() if node["Alive"] and machine_of(node["Resources"]).bundles(resources))
-    return [node["NodeID"] for node in fit if node["NodeID"] not in without]
 
 
 def _on_one(

@@ -125,6 +125,11 @@ def of_ray() -> Room:
     return of_nodes(ray.nodes(), launched, os.environ.get(SCALES_TO, ""))
 
 
+def hosting(nodes: Iterable[dict[str, Any]], resources: Resources) -> list[dict[str, Any]]:
+    """Of the nodes as Ray lists them, those that are up and hold a worker of a trial."""
+    return [node for node in nodes if node["Alive"] and machine_of(node["Resources"]).bundles(resources)]
+
+
 def machine_of(resources: dict[str, Any], there: bool = True) -> Machine:
     """resources: as Ray counts them of a node. there: whether it has joined."""
     custom = {name: float(value) for name, value in resources.items() if not re.match(COUNTED, name)}

@@ -13,7 +13,7 @@ from trainables.console import Bars
 from trainables.errors import first_line
 from trainables.experiment import Experiment
 from tuner.plan import prepare_data
-from tuner.room import machine_of
+from tuner.room import hosting
 from tuner.schema import Resources
 
 Progress = Callable[[str, int, int], None]
@@ -82,16 +82,15 @@ def stage(experiments: Sequence[Experiment], resources: Resources, bars: Bars) -
     """
     import ray
 
-    signs = ray.remote(num_cpus=0)(Signs).options(scheduling_strategy=_on(ray.get_runtime_context().get_node_id()))
+    signs = ray.remote(num_cpus=0)(Signs).options(scheduling_strategy=on_node(ray.get_runtime_context().get_node_id()))
     told: Any = signs.remote()
     task = ray.remote(num_cpus=0, max_retries=0)(_staged)
     working: dict[Any, tuple[str, str]] = {}  # -> address and id
-    for node in ray.nodes():
-        if node["Alive"] and machine_of(node["Resources"]).bundles(resources):
-            address = node["NodeManagerAddress"]
-            here = task.options(scheduling_strategy=_on(node["NodeID"]))
-            working[here.remote(experiments, told, address)] = (address, node["NodeID"])
-            bars.update(STARTING, 0, 1, of=address)
+    for listed in hosting(ray.nodes(), resources):
+        address, node = listed["NodeManagerAddress"], listed["NodeID"]
+        here = task.options(scheduling_strategy=on_node(node))
+        working[here.remote(experiments, told, address)] = (address, node)
+        bars.update(STARTING, 0, 1, of=address)
     found: dict[str, Staged] = {}
     nodes, asked = len(working), told.said.remote()
     while working:
@@ -113,8 +112,8 @@ def stage(experiments: Sequence[Experiment], resources: Resources, bars: Bars) -
     return found
 
 
-def _on(node: str) -> Any:
-    """There or nowhere. node: Ray's id of it."""
+def on_node(node: str) -> Any:
+    """Where Ray is to run something: there or nowhere. node: Ray's id of it."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     return NodeAffinitySchedulingStrategy(node, soft=False)

@@ -1,4 +1,4 @@
-"""What Ray Tune records of a sweep by itself: by its own controller, without a cluster."""
+"""What a sweep sets of Ray: its environment before it is imported, and its own record, by its own controller."""
 
 import json
 import subprocess

@@ -1,5 +1,6 @@
 """Data on nodes: made once on each, a node without them is avoided, and the sweep goes on."""
 
+import io
 import json
 import re
 import subprocess
@@ -16,6 +17,7 @@ import yaml
 from tests.tuner.test_recorder import of_ray
 from tests.tuner.two_nodes import NOWHERE
 from trainables import compose, trainable_group
+from trainables.console import Bars
 from trainables.errors import MISPLACED, DataMissing, UserError
 from trainables.trainable import RetrievalTrainable
 from tuner import nodes, staging
@@ -139,10 +141,10 @@ def test_data_on_some_of_the_nodes(
     sweep = sweep.model_copy(update={"budget": sweep.budget.model_copy(update={"concurrent": concurrent})})
     if said:
         with pytest.raises(UserError, match=said) as caught:
-            nodes.prepare((), sweep, lambda *sign: None)
+            nodes.prepare((), sweep, Bars(io.StringIO()))
         assert "\n" not in str(caught.value)
     else:
-        found = nodes.prepare((), sweep, lambda *sign: None)
+        found = nodes.prepare((), sweep, Bars(io.StringIO()))
         assert found == nodes.Prepared(["60"], {node: f"node 10.0.0.{node}: gone" for node in without})
 
 
