@@ -10,12 +10,12 @@ import os
 import posixpath
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
+from trainables import scratch
 from trainables.errors import UserError, first_line, unknown
 from trainables.patience import Told, patiently
 
@@ -192,13 +192,13 @@ def local(place: str | Path, told: Told = lambda error: None) -> Iterator[Path]:
         return
     from pyarrow import fs
 
-    with tempfile.TemporaryDirectory(prefix="roadmap-") as folder:
+    with scratch.folder() as folder:
         patiently(
-            lambda: fs.copy_files(key(str(place)), folder, source_filesystem=filesystem(str(place))),
+            lambda: fs.copy_files(key(str(place)), str(folder), source_filesystem=filesystem(str(place))),
             told,
             SECONDS_OF_PATIENCE,
         )
-        yield Path(folder)
+        yield folder
 
 
 def cause(error: OSError | ValueError) -> str:

@@ -9,7 +9,6 @@ so that an error of Ray's is what Ray alone can see: a worker or a node that is 
 """
 
 import contextlib
-import tempfile
 import traceback
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 from ray import tune
 from ray.tune.result import DONE, SHOULD_CHECKPOINT
 
-from trainables import bucket, device_memory, usage
+from trainables import bucket, device_memory, scratch, usage
 from trainables.checkpoint import CHECKPOINT
 from trainables.data import seal_test_splits
 from trainables.errors import MISPLACED, DataMissing, ProcessLost, first_line, out_of_memory
@@ -115,9 +114,9 @@ class RetrievalTrainable(tune.Trainable):
 
         def write() -> Any:
             storage.current_checkpoint_index = index  # a failed try is no checkpoint
-            return super(RetrievalTrainable, self).save(folder)
+            return super(RetrievalTrainable, self).save(str(folder))
 
-        with tempfile.TemporaryDirectory() as folder:  # Ray's own stays where it was when a try fails
+        with scratch.folder() as folder:  # Ray's own stays where it was when a try fails
             return patiently(write, seconds=SECONDS_OF_PATIENCE)
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:  # type: ignore[override]

@@ -6,7 +6,6 @@ an epoch, and is free to notice that one is gone while the others wait for it.
 
 import contextlib
 import os
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from trainables import usage
+from trainables import scratch, usage
 from trainables.building import unreadable
 from trainables.checkpoint import CHECKPOINT
 from trainables.data import seal_test_splits
@@ -108,10 +107,10 @@ def raise_if_unreadable(experiment: Experiment) -> None:
 
 @contextlib.contextmanager
 def _as_folder(files: Files) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch.folder() as folder:
         for name, content in files.items():
-            (Path(folder) / name).write_bytes(content)
-        yield Path(folder)
+            (folder / name).write_bytes(content)
+        yield folder
 
 
 def _files(folder: Path) -> Files:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from trainables import scratch
 from trainables.console import Bars
 from trainables.errors import first_line
 from trainables.experiment import Experiment
@@ -141,6 +142,7 @@ def _result(reference: Any) -> Staged:
 
 def _staged(experiments: Sequence[Experiment], told: Any, address: str) -> Staged:
     """Runs on a node. told: the Signs."""
+    scratch.remove_stale()  # of trials that were killed here
     say = Sparing(lambda sign: told.say.remote(address, sign))
     say(LOOKING, 0, 1)
     return stage_here(experiments, say)

@@ -54,10 +54,10 @@ class Campaign:
         self.hosts, self.rows = hosts, list[Row]()
         self.file, self.output = hosts.shared / "struck.yaml", hosts.shared / "driver.log"
         self.database = hosts.shared / "mlflow.db"
-        storage = hosts.shared / "storage"
-        self.folder = hosts.view(storage / "struck")
+        self.storage = hosts.shared / "storage"
+        self.folder = hosts.view(self.storage / "struck")
         write_emoji(hosts.shared / "data", noise=120)
-        written = {**SWEEP, "storage": str(storage), "tracking": "http://127.0.0.1:5000"}
+        written = {**SWEEP, "storage": str(self.storage), "tracking": "http://127.0.0.1:5000"}
         self.file.write_text(yaml.safe_dump(written))
         hosts.environment["ROADMAP_TUNE_DATA"] = str(hosts.shared / "data")
         self._head = self._asked = ""

@@ -265,6 +265,17 @@ class Hosts:
         """Where this process sees what the hosts see at `path`."""
         return Path(f"/proc/{self._switch_pid}/root{path}")
 
+    @contextlib.contextmanager
+    def read_only(self, path: Path) -> Iterator[None]:
+        """Nothing that a host opens below the path can be written to; what is open already stays as it is."""
+        for host in self._hosts:
+            host.run("mount", "--bind", "-o", "ro", str(path), str(path))
+        try:
+            yield
+        finally:
+            for host in self._hosts:
+                host.run("umount", "--lazy", str(path))
+
     def switch(self, *command: str) -> None:
         """A command in the switch's network."""
         subprocess.run(["nsenter", "-t", str(self._switch_pid), "--net", "--", *command], check=True)

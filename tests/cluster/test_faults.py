@@ -82,6 +82,21 @@ def test_the_storage_is_full_for_a_minute(campaign: Campaign) -> None:
     assert not any(event["event"] == "loss" for event in campaign.events(before))
 
 
+def test_the_storage_is_read_only_for_a_while(campaign: Campaign) -> None:
+    campaign.victim(list(campaign.hosts))
+    before, struck, said = len(campaign.events()), time.time(), len(campaign.output.read_text())
+    with campaign.hosts.read_only(campaign.storage):
+        line = "cannot be written to (Read-only file system)"
+        noticed = wait_for(lambda: campaign.said(line, said), 30, "the line")
+        time.sleep(20)  # the fault itself
+        late = [event for event in campaign.events(before) if event["at"] > struck + 10]
+        assert not any(event["event"] == "checkpoint" for event in late), "running trials wait with theirs"
+    wait_for(lambda: campaign.said("can be written to again", said), 10, "the end of waiting")
+    campaign.moved_on(lambda: campaign._training(), before)
+    campaign.row("storage read-only for 20 s", before, struck, noticed, 0)
+    assert not any(event["event"] == "loss" for event in campaign.events(before))
+
+
 def test_a_host_ten_times_slower_is_not_lost(campaign: Campaign) -> None:
     host = campaign.victim(list(campaign.hosts)[1:])
     before, struck = len(campaign.events()), time.time()
