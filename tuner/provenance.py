@@ -15,7 +15,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from trainables.building import build_dataset
 from trainables.errors import UserError
 from trainables.experiment import Experiment
 
@@ -64,6 +63,8 @@ def sent() -> dict[str, str]:
 
 def fingerprints(data: Sequence[Experiment]) -> dict[str, str]:
     """Data set -> fingerprint, of those that can be read on this machine."""
+    from trainables.building import build_dataset
+
     found = {}
     for experiment in data:
         with contextlib.suppress(UserError, OSError):

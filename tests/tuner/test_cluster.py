@@ -54,3 +54,8 @@ def test_a_command_sets_rays_environment_before_it_is_imported() -> None:
     """Else Ray starts without a token of the sweep's own."""
     loaded = "import sys, tuner.commands, tuner.nodes, tuner.session; print('ray' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True).stdout == "False\n"
+
+
+def test_a_laptop_asks_a_cluster_without_loading_what_trains() -> None:
+    loaded = "import sys, tuner.remote.commands; print({'torch', 'torchvision', 'mlflow', 'optuna'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True).stdout == "set()\n"
