@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 
+import psutil
 import torch
 import torch.distributed as dist
 
@@ -38,11 +39,11 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Iterator[Wo
 def joined(world: World, address: str, store: dist.Store | None = None) -> Iterator[World]:
     """The process group of a world, from a store, or from the environment: NCCL between GPUs, gloo between CPUs."""
     assert world.device is not None
-    if address in ("localhost", LOOPBACK):
-        # both would look for an address of the machine by its name
-        loopback = next((name for _, name in socket.if_nameindex() if name.startswith("lo")), "lo")
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback)
-        os.environ.setdefault("NCCL_SOCKET_IFNAME", loopback)
+    card = card_towards(address)
+    if card:
+        # gloo looks for an address by the machine's name, which is often its loopback: others wait there for ever
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", card)
+        os.environ.setdefault("NCCL_SOCKET_IFNAME", card)
     on_gpu = world.device.type == "cuda"
     if on_gpu:
         torch.cuda.set_device(world.device)
@@ -61,6 +62,19 @@ def joined(world: World, address: str, store: dist.Store | None = None) -> Itera
         raise
     # after another exception the others may be gone: nothing to say goodbye to, the process ends
     dist.destroy_process_group()
+
+
+def card_towards(address: str) -> str:
+    """The network card of this machine by which it reaches the address, as the system names it; "" where none is."""
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(address, 9, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.connect(place)  # sends nothing
+            own = probe.getsockname()[0]
+    except OSError:
+        return ""
+    cards = psutil.net_if_addrs().items()
+    return next((name for name, known in cards if own in {one.address.partition("%")[0] for one in known}), "")
 
 
 def device_number(gpu: int) -> torch.device:

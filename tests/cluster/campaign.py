@@ -17,7 +17,7 @@ from tests.cluster import rays
 from tests.cluster.hosts import Host, Hosts, wait_for
 from tests.conftest import write_emoji
 from tuner import requests, store
-from tuner.events import events
+from tuner.events import Reader
 from tuner.journal import FILE, Journal
 
 TRIALS, EPOCHS, CONCURRENT = 8, 16, 2
@@ -61,6 +61,8 @@ class Campaign:
         self.file.write_text(yaml.safe_dump(written))
         hosts.environment["ROADMAP_TUNE_DATA"] = str(hosts.shared / "data")
         self._head = self._asked = ""
+        self._journal: Journal | None = None
+        self._reader, self._told = Reader(self.folder / FILE), list[dict[str, Any]]()
         self._driver: subprocess.Popen[bytes] | None = None
 
     # -- the machines -------------------------------------------------------------------------------------------------
@@ -82,9 +84,15 @@ class Campaign:
         self.hosts[0].start(*command, env=environment, output=self.hosts.shared / "mlflow.log")
 
     def reachable(self) -> None:
-        """Until MLflow answers."""
+        """Until MLflow answers; a sweep that runs goes on meanwhile."""
         connect = "import socket; socket.create_connection(('127.0.0.1', 5000), 1)"
-        wait_for(lambda: self.hosts[0].run("python", "-c", connect, check=False).returncode == 0, 60, "MLflow")
+
+        def look() -> bool:
+            if self._driver is not None and self._driver.poll() is None:
+                self.go_on()
+            return self.hosts[0].run("python", "-c", connect, check=False).returncode == 0
+
+        wait_for(look, 60, "MLflow")
 
     # -- the sweep ----------------------------------------------------------------------------------------------------
 
@@ -111,13 +119,15 @@ class Campaign:
 
     @property
     def journal(self) -> Journal:
-        return Journal.read(self.folder)
+        self._journal = Journal.read(self.folder) if self._journal is None else self._journal.again()
+        return self._journal
 
     def said(self, text: str, since: int = 0) -> bool:
         return text in self.output.read_text()[since:]
 
     def events(self, since: int = 0) -> list[dict[str, Any]]:
-        return list(events(self.folder / FILE))[since:]
+        self._told += self._reader.new()
+        return self._told[since:]
 
     def go_on(self) -> None:
         """Two trials run and six more follow: the sweep outlives the next fault."""

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 SIZE = 1.0
-NEEDS = {128: 0.4, 256: 0.7, 512: 1.2}  # dimensions -> what its training holds of a card
-SEEN = "SEEN_CARDS"  # environment: the file that every claim is written to, "devices seen, dimensions"
+NEEDS = {64: 0.4, 96: 0.4, 128: 0.4, 256: 0.7, 512: 1.2}  # dimensions -> what its training holds of a card
+SEEN = "SEEN_CARDS"  # environment: the file that every claim is written to, "host, devices seen, dimensions"
 
 
 def install() -> None:
@@ -56,4 +56,4 @@ def claim(dimensions: int) -> None:
             )
         held().write_text(str(NEEDS[dimensions]))
     with open(os.environ[SEEN], "a") as seen:
-        seen.write(f"{os.environ.get('CUDA_VISIBLE_DEVICES', 'none')} {dimensions}\n")
+        seen.write(f"{os.uname().nodename} {os.environ.get('CUDA_VISIBLE_DEVICES', 'none')} {dimensions}\n")

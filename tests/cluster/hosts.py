@@ -161,9 +161,10 @@ class Host:
         own, found = os.readlink(f"/proc/{self._pid}/ns/pid"), []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error, OSError):
-                inside, line = os.readlink(f"/proc/{process.pid}/ns/pid") == own, " ".join(process.cmdline())
-                of_init = process.pid == self._pid or line == "sleep infinity"
-                if inside and not of_init and process.status() != psutil.STATUS_ZOMBIE and title in line:
+                if process.pid == self._pid or os.readlink(f"/proc/{process.pid}/ns/pid") != own:
+                    continue
+                line = " ".join(process.cmdline())
+                if title in line and line != "sleep infinity" and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
         return found
 

@@ -24,7 +24,7 @@ from trainables.data import Emoji, MPerClassSampler, TrainLoader, build_transfor
 from trainables.data.emoji import FOLDER
 from trainables.distributed import World, chunks, share, synchronise_batch_norm
 from trainables.errors import UserError
-from trainables.rendezvous import from_environment, open_store
+from trainables.rendezvous import card_towards, from_environment, open_store
 
 OVERRIDES = [
     "dataset.sampler.kwargs.batch_size=20",
@@ -322,3 +322,11 @@ def test_torchrun_ends_every_process(
     assert not alive
     resumed = Training(compose([*OVERRIDES, "experience.max_iter=100000"]))
     resumed.load(tmp_path / "two" / "weights" / "last.ckpt")
+
+
+def test_the_card_towards_an_address() -> None:
+    """By name gloo may find the loopback of a machine, where no other one reaches it."""
+    cards = psutil.net_if_addrs().items()
+    [loopback] = [name for name, known in cards if "127.0.0.1" in {one.address for one in known}]
+    assert card_towards("127.0.0.1") == card_towards("localhost") == loopback
+    assert card_towards("no.such.host.invalid") == ""
