@@ -3,6 +3,7 @@
 import json
 import shlex
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -94,3 +95,32 @@ def test_from_a_laptop_where_one_node_has_no_data(hosts: Hosts, file: Path) -> N
     assert {event["host"] for event in events(head, "small", "report")} == {other.name}
     done = on(laptop, file, "audit", *ADDRESS, "--trials", "1")
     assert done.returncode == 0 and "of 1 stopped" in done.stdout, done.stdout
+
+
+def test_a_driver_that_is_killed_goes_on_from_the_bucket_alone(hosts: Hosts, file: Path) -> None:
+    laptop, head = hosts[LAPTOP], hosts[HEAD]
+    train = "[dataset.sampler.kwargs.batch_size=16,experience.max_iter=12]"
+    long = (
+        "--set",
+        "name=long",
+        "--set",
+        f"train={train}",
+        "--set",
+        "search.trials=3",
+        "--set",
+        "scheduler={name: none}",
+    )
+    done = on(laptop, file, "run", *ADDRESS, *long, "--detach")
+    assert done.returncode == 0, done.stdout
+    wait_for(lambda: len(events(head, "long", "checkpoint")) >= 4, 120, "a trial on its way")
+    for process in head.processes("-m tuner run"):  # and the shell around it
+        process.kill()
+    wait_for(lambda: not any(host.processes("Trainable") for host in hosts), 60, "the end of its trials")
+    head.run("rm", "-rf", str(Path.home() / "storage"))  # as on another machine
+
+    done = on(laptop, file, "resume", *ADDRESS, *long)
+    assert done.returncode == 0 and "3 trials finished" in done.stdout, done.stdout
+    assert len(events(head, "long", "launch")) == 2
+    reports = Counter((event["trial"], event["epoch"]) for event in events(head, "long", "report"))
+    assert sorted(reports) == [(trial, epoch) for trial in range(3) for epoch in range(1, 13)]
+    assert sum(reports.values()) <= len(reports) + 1, "none again but what came after the newest checkpoint"
