@@ -1,6 +1,5 @@
 """What the nodes of a cluster see, asked on the nodes themselves: the storage, the data."""
 
-import os
 import sys
 import time
 import uuid
@@ -16,6 +15,7 @@ from trainables.experiment import Experiment
 from tuner import places, probe, staging
 from tuner.room import Room, hosting, machine_of, of_ray
 from tuner.schema import Resources
+from tuner.signs import leave_mark
 from tuner.sweep import Sweep
 
 SECONDS_TO_ANSWER = 180.0  # a node unpacks the code and starts a process first
@@ -69,7 +69,7 @@ def check_storage(sweep: Sweep) -> None:
     if not bucket.is_bucket(root):
         _made(mark, sweep)
     try:
-        for address, told in on_each(_marked, mark).items():
+        for address, told in on_each(leave_mark, mark).items():
             if told["error"] or told["name"] not in bucket.names(mark):
                 why = told["error"] or "what it writes there is not seen here"
                 shared = "one bucket, and a right to it" if bucket.is_bucket(root) else "one folder, such as NFS"
@@ -205,13 +205,3 @@ def _with_data(data: Sequence[Experiment], function: Callable[..., Any], argumen
     for experiment in data:
         raise_if_unreadable(experiment)
     return function(*arguments)
-
-
-def _marked(mark: str) -> dict[str, str]:
-    """Runs on a node: leaves a file in the folder."""
-    name = f"{os.uname().nodename}-{uuid.uuid4().hex}"
-    try:
-        bucket.write(bucket.below(mark, name), b"")
-    except OSError as error:
-        return {"name": name, "error": bucket.cause(error)}
-    return {"name": name, "error": ""}

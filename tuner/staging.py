@@ -16,11 +16,10 @@ from trainables.experiment import Experiment
 from tuner.plan import prepare_data
 from tuner.room import hosting
 from tuner.schema import Resources
+from tuner.signs import SECONDS_BETWEEN_SIGNS, Sign, Signs, Sparing
 
 Progress = Callable[[str, int, int], None]
-Sign = tuple[str, int, int]  # what a node is at, pieces done, of how many
 BUILT, THERE, FAILED = "built", "there", "failed"
-SECONDS_BETWEEN_SIGNS = 1.0
 STARTING, LOOKING = "starts", "looks at what is there"  # before a node makes anything
 
 
@@ -48,32 +47,6 @@ def stage_here(experiments: Sequence[Experiment], progress: Progress) -> Staged:
     except Exception as error:  # whatever is wrong with one node's disk, the others are told of too
         return Staged(FAILED, (first_line(error),), time.monotonic() - began)
     return Staged(BUILT if made else THERE, told, time.monotonic() - began)
-
-
-class Signs:
-    """What each node said last of its work. An actor of Ray's, on the driver's node."""
-
-    def __init__(self) -> None:
-        self._said: dict[str, Sign] = {}
-
-    def say(self, node: str, sign: Sign) -> None:
-        self._said[node] = sign
-
-    def said(self) -> dict[str, Sign]:
-        return self._said
-
-
-class Sparing:
-    """Hands on what is said often: what is new, what is complete, else once a second."""
-
-    def __init__(self, say: Callable[[Sign], object]) -> None:
-        self._say, self._what, self._at = say, "", 0.0
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        now = time.monotonic()
-        if what != self._what or done == total or now - self._at >= SECONDS_BETWEEN_SIGNS:
-            self._what, self._at = what, now
-            self._say((what, done, total))
 
 
 def stage(experiments: Sequence[Experiment], resources: Resources, bars: Bars) -> dict[str, Staged]:

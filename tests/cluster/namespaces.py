@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import psutil
@@ -49,7 +50,20 @@ def missing(sshd: bool = False) -> str:
     lacking = [
         tool for tool in (*TOOLS, *(["sshd", "ssh-keygen"] if sshd else [])) if not shutil.which(tool, path=path)
     ]
-    return f"hosts in network namespaces need {', '.join(lacking)}" if lacking else ""
+    if lacking:
+        return f"hosts in network namespaces need {', '.join(lacking)}"
+    refused = _refused()
+    return f"hosts in network namespaces cannot be made here: {refused}" if refused else ""
+
+
+@cache
+def _refused() -> str:
+    """What the kernel says where root may not do it, as in most containers; "" where it does."""
+    trial = "mount -t tmpfs tmpfs /run && ip link add v0 type veth peer name v1"
+    done = subprocess.run(
+        ["unshare", *NAMESPACES, "--fork", "sh", "-c", trial], stderr=subprocess.PIPE, text=True, check=False
+    )
+    return (done.stderr.splitlines() or ["no reason given"])[-1] if done.returncode else ""
 
 
 def start_init(

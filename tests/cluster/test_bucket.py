@@ -23,7 +23,7 @@ PORT = 5005
 MAKE = f"import urllib.request as u; u.urlopen(u.Request('http://127.0.0.1:{PORT}/bucket', method='PUT'), timeout=5)"
 ADDRESS = ("--address", "127.0.0.1:8265")
 NOWHERE = "[dataset.kwargs.data_dir=/dev/null/nowhere,dataset.sampler.kwargs.batch_size=16,experience.max_iter=2]"
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module")

@@ -85,6 +85,7 @@ def test_trials_share_cards_see_their_own_and_come_back_where_memory_ran_out(hos
     faults.append(Row("GPU out of memory (simulated)", None, len(crowded), 0, took, states))
 
 
+@pytest.mark.full
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(
     ("workers", "dimensions", "places"),

@@ -93,6 +93,7 @@ def launched(hosts: Hosts, files: Path, output: Path, *words: str) -> tuple["sub
     return running, found[0]
 
 
+@pytest.mark.full
 def test_what_is_refused(hosts: Hosts, files: Path) -> None:
     refused = [
         (("status", "small.yaml", *CLUSTER), "RAY_AUTH_TOKEN=other", "refuses the token of RAY_AUTH_TOKEN"),
@@ -129,6 +130,7 @@ def test_a_sweep_and_its_report(hosts: Hosts, files: Path) -> None:
     assert "small launched: 3 trials" in on_the_laptop(hosts, files, "logs", "small.yaml", *CLUSTER).stdout
 
 
+@pytest.mark.full
 def test_its_winner_is_confirmed_audited_and_drawn(hosts: Hosts, files: Path) -> None:
     folder = hosts.shared / "runs" / "small"
     done = on_the_laptop(hosts, files, "confirm", "small.yaml", *CLUSTER, "--seeds", "2", "--set", "confirm.arms=1")
@@ -141,6 +143,7 @@ def test_its_winner_is_confirmed_audited_and_drawn(hosts: Hosts, files: Path) ->
     assert list((folder / "pictures").glob("*.png"))
 
 
+@pytest.mark.full
 def test_a_sweep_goes_on_without_the_laptop_and_is_changed_from_there(hosts: Hosts, files: Path) -> None:
     folder, output = hosts.shared / "runs" / "long", files / "output"
     running, process = launched(hosts, files, output, "run", "long.yaml")
@@ -173,6 +176,7 @@ def test_a_sweep_goes_on_without_the_laptop_and_is_changed_from_there(hosts: Hos
     assert [launch.state for launch in Journal.read(folder).launches] == ["interrupted", "interrupted"]
 
 
+@pytest.mark.full
 def test_the_ui_on_the_laptop(hosts: Hosts, files: Path) -> None:
     output = files / "ui"
     running, process = launched(hosts, files, output, "ui", "small.yaml")

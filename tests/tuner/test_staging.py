@@ -46,22 +46,6 @@ def test_what_became_of_the_data_here(monkeypatch: pytest.MonkeyPatch, does: str
     assert (staged.state, staged.told) == (state, ("sop: /data/sop is missing",) if does == "fail" else ("120 images",))
 
 
-def test_signs_are_handed_on_sparingly(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = [100.0]
-    monkeypatch.setattr(staging.time, "monotonic", lambda: clock[0])
-    signs = staging.Signs()
-    handed: list[staging.Sign] = []
-    say = staging.Sparing(lambda sign: (handed.append(sign), signs.say("a", sign)))
-    for done in range(1, 41):  # five seconds
-        say("cache images", done, 40)
-        clock[0] += 0.125
-    assert [done for _, done, _ in handed] == [1, 9, 17, 25, 33, 40]
-    say("decode train images", 1, 40)
-    say("decode train images", 2, 40)
-    signs.say("b", ("render emoji", 3, 9))
-    assert signs.said() == {"a": ("decode train images", 1, 40), "b": ("render emoji", 3, 9)}
-
-
 @pytest.fixture
 def trial(monkeypatch: pytest.MonkeyPatch) -> RetrievalTrainable:
     context = SimpleNamespace(get_node_id=lambda: "f00d")

@@ -19,6 +19,7 @@ from unittest import mock
 from trainables import console
 from trainables.errors import MISPLACED
 from tuner import cluster, staging
+from tuner.signs import Sparing
 from tuner.sweep import Sweep, load_sweep
 
 NOWHERE = "/dev/null/nowhere"  # nothing can be built there, not even by root
@@ -54,7 +55,7 @@ def slowly(experiments: Any, told: Any, address: str) -> staging.Staged:
 
     if os.environ["ROADMAP_TUNE_DATA"] != NOWHERE:
         ray.get(told.said.remote())  # its process is there
-        say = staging.Sparing(lambda sign: told.say.remote(address, sign))
+        say = Sparing(lambda sign: told.say.remote(address, sign))
         for done in range(30):
             say("render emoji", done, 60)
             time.sleep(0.1)
