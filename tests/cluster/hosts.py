@@ -32,6 +32,7 @@ import psutil
 from tests.cluster.namespaces import INIT, NAMESPACES, PLACE, SWITCH, remove_stale, ssh_server, start_init
 
 ROOT = Path(__file__).parent.parent.parent
+YIELDING = 10  # `nice` of hosts whose times nobody reads, beside those of the faults
 SECONDS = 60.0  # for a command on a host
 
 
@@ -90,18 +91,19 @@ class Host:
 
     @contextlib.contextmanager
     def slowed(self, factor: float, period_s: float = 0.2) -> Iterator[None]:
-        """Its processes run 1 / factor of the time."""
+        """Its processes run 1 / factor of the time: stopped for as many times as long as they have run, however busy
+        the machine is."""
         done = threading.Event()
 
         def brake() -> None:
-            found, looked = self.processes(), time.monotonic()
+            began = time.monotonic()
             while not done.wait(period_s / factor):
+                found = self.processes()
                 for process in found:
                     with contextlib.suppress(psutil.Error):
                         process.suspend()
-                if time.monotonic() > looked + 1:
-                    found, looked = self.processes(), time.monotonic()
-                done.wait(period_s * (1 - 1 / factor))
+                done.wait((time.monotonic() - began) * (factor - 1))
+                began = time.monotonic()
                 for process in found:
                     with contextlib.suppress(psutil.Error, AttributeError):
                         process.resume()
@@ -152,6 +154,7 @@ class Host:
         """What runs `command` there from here, with the environment of a login and `env`."""
         entered = ["nsenter", "-t", str(self._pid), *NAMESPACES, "--"]
         variables = {**self._hosts.environment, **(env or {})}
+        entered += ["nice", "-n", str(self._hosts.nice)]
         return [*entered, "env", "-i", f"--chdir={self._hosts.shared}", *_assignments(variables), *command]
 
     def processes(self, title: str = "") -> list[psutil.Process]:
@@ -198,7 +201,7 @@ class Hosts:
 
     prefix: of their names; another prefix and subnet make a second set beside the first. sshd: each has one, for root
     with the key `hosts.key`. shared: the folder that all see, where another than `folder/shared` is meant. storage_mb:
-    shared/storage is a disk of this size, seen by the hosts and through `view`.
+    shared/storage is a disk of this size, seen by the hosts and through `view`. nice: how far what runs on them yields.
     """
 
     def __init__(
@@ -211,9 +214,10 @@ class Hosts:
         shared: Path | None = None,
         token: str = "",
         storage_mb: int | None = None,
+        nice: int = 0,
     ) -> None:
         remove_stale()
-        self.prefix, self.subnet = prefix, subnet
+        self.prefix, self.subnet, self.nice = prefix, subnet, nice
         self.folder = Path(tempfile.mkdtemp(prefix=f"hosts-{os.getpid()}-{prefix}-", dir=PLACE))
         self.shared = (shared or self.folder / "shared").resolve()
         self.shared.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.cluster import rays
-from tests.cluster.hosts import Hosts, wait_for
+from tests.cluster.hosts import YIELDING, Hosts, wait_for
 from tests.conftest import write_emoji
 from tests.tuner.conftest import WRITTEN
 from tuner.journal import FILE
@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.full, pytest.mark.timeout(1200)]
 @pytest.fixture(scope="module")
 def hosts() -> Iterator[Hosts]:
     """A head without data or CPUs, two workers of which one has the data, a laptop with a tunnel; S3 on the head."""
-    with Hosts(4, prefix="s3", subnet="10.96.0", sshd=True) as hosts:
+    with Hosts(4, prefix="s3", subnet="10.96.0", sshd=True, nice=YIELDING) as hosts:
         hosts.environment |= {
             "ROADMAP_TUNE_DATA": str(DATA),
             "ROADMAP_TUNE_STORAGE": str(Path.home() / "storage"),

@@ -10,7 +10,7 @@ import yaml
 
 from tests.cluster import card, rays
 from tests.cluster.campaign import Row
-from tests.cluster.hosts import Hosts
+from tests.cluster.hosts import YIELDING, Hosts
 from tests.conftest import write_emoji
 from tuner.events import events
 from tuner.journal import FILE, Journal
@@ -38,7 +38,7 @@ def write(hosts: Hosts, **values: object) -> Path:
 @pytest.fixture(scope="module")
 def hosts() -> Iterator[Hosts]:
     """A head without a card, card1 with one of a kind of its own, card2 with two."""
-    with Hosts(3, prefix="card", subnet="10.95.0") as hosts:
+    with Hosts(3, prefix="card", subnet="10.95.0", nice=YIELDING) as hosts:
         write_emoji(hosts.shared / "data", classes=32)
         hosts.environment |= {"ROADMAP_TUNE_DATA": str(hosts.shared / "data"), card.SEEN: str(hosts.shared / "seen")}
         head = rays.start_head(hosts[0], cpus=2)

@@ -72,9 +72,9 @@ def test_nothing_is_left_of_a_run_that_was_killed() -> None:
 
 
 def test_a_slowed_host_has_its_share_of_the_time() -> None:
-    count = "import time; n = 0; until = time.monotonic() + 1\nwhile time.monotonic() < until: n += 1\nprint(n)"
+    used = "import time; end = time.monotonic() + 2\nwhile time.monotonic() < end: pass\nprint(time.process_time() / 2)"
     with Hosts(1, prefix="slow", subnet="10.92.0") as hosts:
-        full = int(hosts[0].run("python", "-c", count).stdout)
+        full = float(hosts[0].run("python", "-c", used).stdout)
         with hosts[0].slowed(10):
-            slow = int(hosts[0].run("python", "-c", count).stdout)
-    assert full > 3 * slow
+            slow = float(hosts[0].run("python", "-c", used).stdout)
+    assert slow < 0.25 and slow < full

@@ -10,7 +10,7 @@ import psutil
 import pytest
 import yaml
 
-from tests.cluster.hosts import ROOT, Hosts, wait_for
+from tests.cluster.hosts import ROOT, YIELDING, Hosts, wait_for
 from tests.conftest import write_emoji
 from tests.tuner.conftest import WRITTEN
 from tuner.journal import Journal
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.timeout(600)
 
 @pytest.fixture(scope="module")
 def hosts() -> Iterator[Hosts]:
-    with Hosts(4, prefix="up", subnet="10.94.0", sshd=True) as hosts:
+    with Hosts(4, prefix="up", subnet="10.94.0", sshd=True, nice=YIELDING) as hosts:
         for host in hosts:  # nothing answers behind it: Ray looks which address it would have towards the world
             host.run("ip", "route", "add", "default", "dev", "v0")
         write_emoji(hosts.shared / "data", classes=24, noise=250)  # so that points differ
