@@ -122,11 +122,15 @@ def test_a_sweep_and_its_report(hosts: Hosts, files: Path) -> None:
     journal = Journal.read(folder)
     assert journal.complete and journal.launches[-1].host == hosts[HEAD].name
     assert [trial.state for trial in journal.trials.values()] == ["finished", "finished", "stopped"]
-    done = on_the_laptop(hosts, files, "results", "small.yaml", *CLUSTER)
-    assert done.returncode == 0 and done.stdout.count("finished") == 2, done.stdout
     done = on_the_laptop(hosts, files, "report", "small.yaml", *CLUSTER)
     page = folder / "report" / "report.html"
     assert done.returncode == 0 and f"the report: {page}" in done.stdout and page.is_file(), done.stdout
+
+
+@pytest.mark.full
+def test_what_is_asked_of_it_afterwards(hosts: Hosts, files: Path) -> None:
+    done = on_the_laptop(hosts, files, "results", "small.yaml", *CLUSTER)
+    assert done.returncode == 0 and done.stdout.count("finished") == 2, done.stdout
     assert "small launched: 3 trials" in on_the_laptop(hosts, files, "logs", "small.yaml", *CLUSTER).stdout
 
 
