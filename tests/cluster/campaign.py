@@ -268,4 +268,4 @@ def lost_epochs(told: list[dict[str, Any]]) -> list[str]:
 def leftovers(hosts: Hosts) -> list[str]:
     """Files of trials in the hosts' /tmp that nobody has any more."""
     kept = ("ray", "torchinductor_root")  # Ray's own, and a cache of torch's
-    return [str(path) for host in hosts for path in (host.folder / "tmp").iterdir() if path.name not in kept]
+    return [str(path) for host in hosts for path in host.tmp if path.name not in kept]

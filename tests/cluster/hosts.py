@@ -29,9 +29,19 @@ from typing import IO, Any
 
 import psutil
 
-from tests.cluster.namespaces import INIT, NAMESPACES, PLACE, SWITCH, remove_stale, ssh_server, start_init
+from tests.cluster.namespaces import (
+    INIT,
+    NAMESPACES,
+    PLACE,
+    ROOT,
+    SWITCH,
+    binds,
+    common,
+    remove_stale,
+    ssh_server,
+    start_init,
+)
 
-ROOT = Path(__file__).parent.parent.parent
 YIELDING = 10  # `nice` of hosts whose times nobody reads, beside those of the faults
 SECONDS = 60.0  # for a command on a host
 
@@ -68,7 +78,8 @@ class Host:
             written.parent.mkdir(parents=True, exist_ok=True)
             written.write_text(text)
             written.chmod(0o600)
-        script = INIT.format(name=self.name, folder=self.folder, home=Path.home(), binds=self._binds())
+        seen = binds(self.folder, common(self._hosts.shared))
+        script = INIT.format(name=self.name, folder=self.folder, home=Path.home(), binds=seen)
         apart = [*NAMESPACES, "--fork", "--kill-child"]
         self._process, self._pid = self._hosts.start_init(apart, script)
         self._plug()
@@ -91,8 +102,7 @@ class Host:
 
     @contextlib.contextmanager
     def slowed(self, factor: float, period_s: float = 0.2) -> Iterator[None]:
-        """Its processes run 1 / factor of the time: stopped for as many times as long as they have run, however busy
-        the machine is."""
+        """Its processes run 1 / factor of the time, however busy the machine is: they rest by how long they ran."""
         done = threading.Event()
 
         def brake() -> None:
@@ -186,14 +196,11 @@ class Host:
         subprocess.run([*inside, "addr", "add", f"{self.address}/24", "dev", "v0"], check=True)
         subprocess.run([*inside, "link", "set", "v0", "up"], check=True)
 
-    def _binds(self) -> str:
-        """What all hosts see may lie below /tmp: it keeps its place in the host's own one."""
-        lines = []
-        for seen in {self._hosts.shared, ROOT, Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve()}:
-            if seen.is_relative_to("/tmp"):
-                place = shlex.quote(str(self.folder / seen.relative_to("/")))
-                lines += [f"mkdir -p {place}", f"mount --rbind {shlex.quote(str(seen))} {place}"]
-        return "\n".join(lines)
+    @property
+    def tmp(self) -> list[Path]:
+        """What has been written to its own /tmp, as this process sees it."""
+        seen = {self.folder / Path(*place.parts[1:3]) for place in common(self._hosts.shared)}
+        return [path for path in (self.folder / "tmp").iterdir() if path not in seen]
 
 
 class Hosts:

@@ -1,15 +1,18 @@
 """What a host is made of: an init process in namespaces of its own, and what an sshd there needs."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 import psutil
 
 TOOLS = ("ip", "unshare", "nsenter", "setpriv", "mount")
+ROOT = Path(__file__).parent.parent.parent
 PLACE = Path("/var/tmp")  # not below /tmp, which is each host's own
 NAMESPACES = ("--net", "--pid", "--mount", "--uts", "--ipc")
 # the machine's process number is read before /proc becomes the host's; then bash reaps, as an init does
@@ -64,6 +67,21 @@ def _refused() -> str:
         ["unshare", *NAMESPACES, "--fork", "sh", "-c", trial], stderr=subprocess.PIPE, text=True, check=False
     )
     return (done.stderr.splitlines() or ["no reason given"])[-1] if done.returncode else ""
+
+
+def common(shared: Path) -> set[Path]:
+    """What all hosts see and what lies below /tmp: it keeps its place in each host's own one."""
+    places = {shared, ROOT, Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve()}
+    return {place for place in places if place.is_relative_to("/tmp")}
+
+
+def binds(folder: Path, seen: Iterable[Path]) -> str:
+    """Lines of INIT that show these places below `folder`, which becomes the host's."""
+    lines = []
+    for source in seen:
+        place = shlex.quote(str(folder / source.relative_to("/")))
+        lines += [f"mkdir -p {place}", f"mount --rbind {shlex.quote(str(source))} {place}"]
+    return "\n".join(lines)
 
 
 def start_init(

@@ -32,6 +32,7 @@ def test_hosts_are_apart_cut_off_and_put_out() -> None:
         for host, own in zip(hosts, (True, False), strict=True):
             seen = host.run("bash", "-c", "cat common; ls /tmp/file ~/file /dev/shm/file", check=False)
             assert seen.stdout.startswith("all") and (seen.returncode == 0) == own
+        assert [path.name for path in hosts[0].tmp] == ["file"] and hosts[1].tmp == []
         assert not Path("/tmp/file").exists() and not (Path.home() / "file").exists()
 
         assert answers(hosts, 0, 1)
@@ -50,7 +51,7 @@ def test_hosts_are_apart_cut_off_and_put_out() -> None:
         hosts[1].power_off()
         assert running.wait() != 0 and not inside.is_running() and not answers(hosts, 0, 1)
         hosts[1].boot()
-        assert answers(hosts, 0, 1) and hosts[1].run("ls", "/tmp").stdout == ""
+        assert answers(hosts, 0, 1) and hosts[1].tmp == []
         folder = hosts.folder
     assert not folder.exists()
 
