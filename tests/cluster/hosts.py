@@ -29,18 +29,8 @@ from typing import IO, Any
 
 import psutil
 
-from tests.cluster.namespaces import (
-    INIT,
-    NAMESPACES,
-    PLACE,
-    ROOT,
-    SWITCH,
-    binds,
-    common,
-    remove_stale,
-    ssh_server,
-    start_init,
-)
+from tests.cluster import namespaces
+from tests.cluster.namespaces import INIT, NAMESPACES, PLACE, ROOT, SWITCH, remove_stale, ssh_server, start_init
 
 YIELDING = 10  # `nice` of hosts whose times nobody reads, beside those of the faults
 SECONDS = 60.0  # for a command on a host
@@ -78,7 +68,7 @@ class Host:
             written.parent.mkdir(parents=True, exist_ok=True)
             written.write_text(text)
             written.chmod(0o600)
-        seen = binds(self.folder, common(self._hosts.shared))
+        seen = namespaces.binds(self.folder, self._hosts.shared)
         script = INIT.format(name=self.name, folder=self.folder, home=Path.home(), binds=seen)
         apart = [*NAMESPACES, "--fork", "--kill-child"]
         self._process, self._pid = self._hosts.start_init(apart, script)
@@ -199,7 +189,7 @@ class Host:
     @property
     def tmp(self) -> list[Path]:
         """What has been written to its own /tmp, as this process sees it."""
-        seen = {self.folder / Path(*place.parts[1:3]) for place in common(self._hosts.shared)}
+        seen = {self.folder / Path(*place.parts[1:3]) for place in namespaces.common(self._hosts.shared)}
         return [path for path in (self.folder / "tmp").iterdir() if path not in seen]
 
 

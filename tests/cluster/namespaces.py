@@ -5,7 +5,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -75,10 +74,10 @@ def common(shared: Path) -> set[Path]:
     return {place for place in places if place.is_relative_to("/tmp")}
 
 
-def binds(folder: Path, seen: Iterable[Path]) -> str:
-    """Lines of INIT that show these places below `folder`, which becomes the host's."""
+def binds(folder: Path, shared: Path) -> str:
+    """Lines of INIT that show what is common below `folder`, whose tmp becomes the host's."""
     lines = []
-    for source in seen:
+    for source in common(shared):
         place = shlex.quote(str(folder / source.relative_to("/")))
         lines += [f"mkdir -p {place}", f"mount --rbind {shlex.quote(str(source))} {place}"]
     return "\n".join(lines)
