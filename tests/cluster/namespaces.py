@@ -5,6 +5,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from functools import cache
 from pathlib import Path
 
@@ -61,10 +62,17 @@ def missing(sshd: bool = False) -> str:
 @cache
 def _refused() -> str:
     """What the kernel says where root may not do it, as in most containers; "" where it does."""
-    trial = "mount -t tmpfs tmpfs /run && ip link add v0 type veth peer name v1"
-    done = subprocess.run(
-        ["unshare", *NAMESPACES, "--fork", "sh", "-c", trial], stderr=subprocess.PIPE, text=True, check=False
-    )
+    with tempfile.TemporaryDirectory(prefix="hosts-try-", dir=PLACE) as folder:
+        for name in ("up", "work"):
+            (Path(folder) / name).mkdir()
+        home = shlex.quote(str(Path.home()))
+        trial = (
+            "mount --make-rprivate / && ip link add v0 type veth peer name v1 && "
+            f"mount -t overlay overlay -o lowerdir={home},upperdir={folder}/up,workdir={folder}/work {home}"
+        )
+        done = subprocess.run(
+            ["unshare", *NAMESPACES, "--fork", "sh", "-c", trial], stderr=subprocess.PIPE, text=True, check=False
+        )
     return (done.stderr.splitlines() or ["no reason given"])[-1] if done.returncode else ""
 
 
