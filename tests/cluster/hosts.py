@@ -152,9 +152,8 @@ class Host:
 
     def command(self, *command: str, env: Mapping[str, str] | None = None) -> list[str]:
         """What runs `command` there from here, with the environment of a login and `env`."""
-        entered = ["nsenter", "-t", str(self._pid), *NAMESPACES, "--"]
+        entered = ["nsenter", "-t", str(self._pid), *NAMESPACES, "--", "nice", "-n", str(self._hosts.nice)]
         variables = {**self._hosts.environment, **(env or {})}
-        entered += ["nice", "-n", str(self._hosts.nice)]
         return [*entered, "env", "-i", f"--chdir={self._hosts.shared}", *_assignments(variables), *command]
 
     def processes(self, title: str = "") -> list[psutil.Process]:

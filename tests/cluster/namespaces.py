@@ -62,7 +62,7 @@ def missing(sshd: bool = False) -> str:
 @cache
 def _refused() -> str:
     """What the kernel says where root may not do it, as in most containers; "" where it does."""
-    with tempfile.TemporaryDirectory(prefix="hosts-try-", dir=PLACE) as folder:
+    with tempfile.TemporaryDirectory(prefix=f"hosts-{os.getpid()}-try-", dir=PLACE) as folder:
         for name in ("up", "work"):
             (Path(folder) / name).mkdir()
         home = shlex.quote(str(Path.home()))

@@ -82,7 +82,7 @@ def test_mlflow_comes_back_after_a_minute(campaign: Campaign, outage: Outage) ->
     assert any(event["event"] == "report" for event in campaign.events(outage.before)), "the sweep goes on"
     campaign.start_mlflow()
     campaign.reachable()
-    moved = sum(row.moved for row in campaign.rows)
+    moved = len(campaign._lost(outage.before))
     campaign.row("MLflow down for a minute, the above meanwhile", outage.before, outage.struck, outage.noticed, moved)
 
 
