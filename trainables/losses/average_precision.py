@@ -145,6 +145,8 @@ def average_precision_loss(
     """
     if kernels := compiled.kernels(scores):
         return _compiled_loss(kernels, scores.contiguous(), pairs, wanted, step, smooth_positives)
+    if gpu := compiled.fused(scores, pairs.labels):
+        return gpu.average_precision(scores.contiguous(), pairs, wanted, step, CLAMP, smooth_positives)
     positives = Positives.of(pairs)
     gradient = torch.zeros_like(scores) if wanted else None
     total = scores.new_zeros(())

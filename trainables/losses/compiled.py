@@ -31,6 +31,21 @@ def kernels(scores: Tensor) -> Any | None:
     return _load() if scores.device.type == "cpu" and scores.dtype == torch.float32 else None
 
 
+@cache
+def _load_fused() -> ModuleType | None:
+    """The kernels for a GPU; None where Triton is not installed."""
+    try:
+        return importlib.import_module("trainables.losses.fused")
+    except ImportError:
+        return None
+
+
+def fused(scores: Tensor, labels: Tensor) -> Any | None:
+    """The module of the GPU's kernels, where they take these: float32 on a GPU, labels that are whole numbers."""
+    serve = scores.is_cuda and scores.dtype == torch.float32 and scores.numel() and not labels.is_floating_point()
+    return _load_fused() if serve else None
+
+
 class Listed(NamedTuple):
     """The positives of every query: by_class[first : first + counts], as the kernels take them."""
 

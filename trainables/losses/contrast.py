@@ -54,6 +54,8 @@ def calibration(
     """
     if kernels := compiled.kernels(scores):
         return _compiled_calibration(kernels, scores.contiguous(), pairs, wanted, (pos_margin, neg_margin))
+    if gpu := compiled.fused(scores, pairs.labels):
+        return gpu.calibration(scores.contiguous(), pairs, wanted, pos_margin, neg_margin)
     near, far = _violations(scores, pairs, pos_margin, neg_margin)
     near_count, far_count = near.sum().clamp_(min=1), far.sum().clamp_(min=1)
     missing = torch.sub(pos_margin, scores).mul_(near).sum() / near_count

@@ -12,6 +12,14 @@ BLOCK = {"cpu": 2**17, "cuda": 2**25}
 """Elements of a block: on a CPU what the second-level cache holds, on a GPU what keeps it busy."""
 
 
+def by_class(labels: Tensor, ref_labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The references (M,) class by class, and of every query where its class begins there (Q,) and its size (Q,)."""
+    listed = ref_labels.argsort(stable=True)
+    classes = ref_labels[listed]
+    first = torch.searchsorted(classes, labels)
+    return listed, first, torch.searchsorted(classes, labels, right=True) - first
+
+
 class Block(NamedTuple):
     """q queries, those with the most positives first, and up to P positives of each, the nearest first."""
 
@@ -34,17 +42,13 @@ class Positives(NamedTuple):
     @classmethod
     def of(cls, pairs: Pairs) -> "Positives":
         """One sort of the labels, no Q x M comparison."""
-        labels, ref_labels, _ = pairs
-        by_class = ref_labels.argsort(stable=True)
-        classes = ref_labels[by_class]
-        first = torch.searchsorted(classes, labels)
-        counts = torch.searchsorted(classes, labels, right=True) - first
+        listed, first, counts = by_class(pairs.labels, pairs.ref_labels)
         rows = counts.argsort(descending=True, stable=True)
         sizes = [size for size in counts[rows].tolist() if size]
         rows = rows[: len(sizes)]
         first, counts = first[rows, None], counts[rows]
-        slot = torch.arange(max(sizes, default=0), device=labels.device)
-        columns = by_class[torch.where(slot < counts[:, None], first + slot, first)]
+        slot = torch.arange(max(sizes, default=0), device=counts.device)
+        columns = listed[torch.where(slot < counts[:, None], first + slot, first)]
         return cls(rows, columns, counts, sizes)
 
     def blocks(self, scores: Tensor) -> Iterator[Block]:
