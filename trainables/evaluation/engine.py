@@ -4,7 +4,7 @@ import torch
 
 from .precision import product_precision
 from .ranks import tile_edge
-from .tiles import ways
+from .tiles import triton_there, ways
 
 # faiss on a GPU sorts at most so many neighbours.
 GPU_NEIGHBOURS = 2048
@@ -30,7 +30,7 @@ def chosen_engine(
     rows, columns = -(-queries // edge), -(-gallery // edge)
     tiles = rows * (rows + 1) // 2 if queries == gallery else rows * columns
     compiled, octets_first = ways(device, [shape] * tiles)
-    by = " by the compiled kernel" if compiled else ""
+    by = " by the compiled kernel" if compiled else " by Triton" if triton_there(device) else ""
     products = f"products at {product_precision(device, [shape])!r}"
     if octets_first:
         products = f"products in 8 bits, near ones again in 16, then {products}"

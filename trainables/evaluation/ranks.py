@@ -6,7 +6,7 @@ float32 count alone would decide duplicates by chance. Here the float32 product 
 by more than its error bound; what is nearer is compared in float64, exact on the grid of `unit_rows`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -17,8 +17,9 @@ from torch import Tensor
 
 from .precision import full_float32
 from .search import Search, length, slices
-from .threads import for_each
-from .tiles import Tally, Tiles
+from .tally import Tally
+from .threads import Task, for_each
+from .tiles import Tiles
 
 # Elements, not bytes: thresholds kept at once by the symmetric walk, and by one tile of the other.
 KEPT, HELD = 10 * 2**20, 2**20
@@ -71,7 +72,7 @@ def _symmetric(search: Search, edge: int) -> Iterator[Ranks]:
         tiles.count(mine, theirs.rows, None if mine is theirs else theirs)
 
     with full_float32(search.query.device, shapes):
-        for_each(count, pairs, search.query.device)
+        _count_all(tiles, tallies, count, pairs)
     for tally in tallies:
         yield from _ranks(search, tally.rows, tally.counts)
 
@@ -91,8 +92,18 @@ def _by_rows(search: Search, edge: int) -> Iterator[Ranks]:
     for rows, strips in blocks:
         tally = Tally(rows, search.thresholds(rows))
         with full_float32(search.query.device, (search.shape(rows, columns) for columns in strips)):
-            for_each(partial(tiles.count, tally), strips, search.query.device)
+            _count_all(tiles, [tally], partial(tiles.count, tally), strips)
         yield from _ranks(search, rows, tally.counts)
+
+
+def _count_all(tiles: Tiles, tallies: Sequence[Tally], count: Callable[[Task], None], tasks: Sequence[Task]) -> None:
+    """count(task) of all, into these."""
+    device = tiles.search.query.device
+    for_each(count, tasks, device)
+    if not tiles.settled(tallies):
+        for tally in tallies:
+            tally.clear()
+        for_each(count, tasks, device)
 
 
 def _ranks(search: Search, rows: slice, against: Tensor) -> Iterator[Ranks]:

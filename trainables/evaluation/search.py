@@ -13,6 +13,8 @@ from .precision import Shape
 
 # Elements of a float64 operand of one class's exact product.
 _OPERAND = 2**21
+# Float64 elements of positives gathered at once.
+_GATHERED = 2**25
 
 
 @dataclass(frozen=True)
@@ -62,16 +64,20 @@ class Search:
     def shape(self, rows: slice, columns: slice) -> Shape:
         return length(rows), length(columns), self.query.shape[1]
 
+    def product(self, rows: slice, columns: slice) -> Tensor:
+        """(a, c) float32 cosines. To be called inside `full_float32`."""
+        return self.query[rows] @ self.gallery[columns].T
+
     def scores(self, rows: slice, columns: slice) -> Tensor:
-        """(a, c) float32 cosines, -inf where the classes are the same. To be called inside `full_float32`."""
-        return self.without_positives(self.query[rows] @ self.gallery[columns].T, rows, columns)
+        """The product, -inf where the classes are the same."""
+        return self.without_positives(self.product(rows, columns), rows, columns)
 
     def without_positives(self, scores: Tensor, rows: slice, columns: slice) -> Tensor:
         """scores (a, c), in place -inf where the classes are the same."""
         mine, theirs = self.query_codes[rows], self.gallery_codes[columns]
         if mine[-1] >= theirs[0] and theirs[-1] >= mine[0]:
-            same = torch.from_numpy(mine[:, None] == theirs[None, :]).to(scores.device)
-            scores.masked_fill_(same, -torch.inf)
+            own, other = (torch.from_numpy(codes).to(scores.device) for codes in (mine, theirs))
+            scores.masked_fill_(own[:, None] == other[None, :], -torch.inf)
         return scores
 
     def skipped(self, rows: slice, columns: slice) -> Tensor:
@@ -85,6 +91,27 @@ class Search:
 
     def thresholds(self, rows: slice) -> Tensor:
         """(a, P) float64: the exact scores of each row's positives, rising, padded with +inf."""
+        return self.thresholds_by_gathering(rows) if self.query.is_cuda else self._thresholds_by_class(rows)
+
+    def thresholds_by_gathering(self, rows: slice) -> Tensor:
+        """The same in a few large steps, as a GPU wants it: every row with its class padded to the largest."""
+        device, dim = self.query.device, self.query.shape[1]
+        codes = self.query_codes[rows]
+        start, size = (torch.from_numpy(of[codes]).to(device)[:, None] for of in (self.starts, self.sizes))
+        widest = int(self.sizes[codes[-1]])
+        place = torch.arange(widest, device=device)
+        number = torch.arange(rows.start, rows.stop, device=device)[:, None]
+        left_out = (place >= size) | (start + place == number) if self.alone else place >= size
+        columns = (start + place).clamp_(max=len(self.gallery) - 1)
+        scores = self.query.new_empty(columns.shape, dtype=torch.float64)
+        for part in slices(length(rows), max(1, _GATHERED // max(1, widest * dim))):
+            own = self.query[rows.start + part.start : rows.start + part.stop].double()
+            others = self.gallery[columns[part].flatten()].double().view(len(own), widest, dim)
+            scores[part] = torch.bmm(others, own[:, :, None])[:, :, 0]
+        rising = scores.masked_fill_(left_out, torch.inf).sort(dim=1).values
+        return rising[:, : widest - self.alone].contiguous()
+
+    def _thresholds_by_class(self, rows: slice) -> Tensor:
         width = int(self.positives(rows)[-1])
         out = self.query.new_full((length(rows), width), torch.inf, dtype=torch.float64)
         codes, counts = np.unique(self.query_codes[rows], return_counts=True)

@@ -1,11 +1,11 @@
 """A tile of scores, counted in its rows and in its columns by the fastest of the ways that this machine has.
 
 All give the same counts. The product: of rows in eight bits first where that is fast and the kernel counts, float32
-where that leaves too much open. The count: the compiled kernel, or without numba torch and numpy.
+where that leaves too much open. The count: the compiled kernel, on a GPU Triton's, or without them torch and numpy.
 """
 
-import threading
-from collections.abc import Collection
+import importlib.util
+from collections.abc import Collection, Sequence
 from functools import cache
 from typing import Any
 
@@ -16,6 +16,7 @@ from .counting import counts_against, rounding_bound
 from .precision import Shape
 from .rotated import octets
 from .search import Search, length
+from .tally import Tally
 
 # Fewer tiles are counted before the kernel is loaded and its product is timed.
 FEW_TILES = 128
@@ -30,20 +31,6 @@ _LEFT_OPEN, _SHARE = 4, 1 / 3
 Counts = tuple[Tensor, Tensor]
 
 
-class Tally:
-    """The counts (a, P) int32 of a block of rows, tile after tile, from any thread: sums, so the order is free."""
-
-    def __init__(self, rows: slice, exact: Tensor) -> None:
-        """exact (a, P) float64 thresholds, rising, padded with +inf."""
-        self.rows, self.exact = rows, exact
-        self.counts = torch.zeros(exact.shape, dtype=torch.int32, device=exact.device)
-        self._adding = threading.Lock()
-
-    def add(self, found: Tensor) -> None:
-        with self._adding:
-            self.counts += found
-
-
 class Tiles:
     """The tiles of one search, to be counted inside `precision.full_float32`."""
 
@@ -53,11 +40,25 @@ class Tiles:
         self.compiled, octets_first = ways(search.query.device, shapes)
         self.filter = Filter(search) if octets_first else None
         self._tried = self._left_open = 0
+        self._on_gpu = _gpu_counter(search) if triton_there(search.query.device) else None
+
+    def settled(self, tallies: Sequence[Tally]) -> bool:
+        """Whether what was counted into these is all; else they are to be cleared and counted again, another way.
+
+        Called when all their tiles have been counted, the tallies in the order of their rows.
+        """
+        if self._on_gpu is None or self._on_gpu.settle(tallies):
+            return True
+        self._on_gpu = None
+        return False
 
     def count(self, mine: Tally, columns: slice, theirs: Tally | None = None) -> None:
         """One tile: into `mine` against its columns, and, turned, into the tally of these, if any."""
         turned = mine.exact.new_empty((length(columns), 0)) if theirs is None else theirs.exact
         if not mine.exact.shape[1] + turned.shape[1]:
+            return
+        if self._on_gpu is not None:
+            self._on_gpu.count(self.search.product(mine.rows, columns), mine, columns, theirs)
             return
         found = self._filtered(mine.rows, columns, mine.exact, turned)
         if found is None:
@@ -160,3 +161,15 @@ def kernel_there() -> bool:
     except (ImportError, RuntimeError):
         return False
     return True
+
+
+@cache
+def triton_there(device: torch.device) -> bool:
+    """Whether tiles on this device are counted by Triton."""
+    return device.type == "cuda" and importlib.util.find_spec("triton") is not None
+
+
+def _gpu_counter(search: Search) -> Any:
+    from .fused import Counter
+
+    return Counter(search)

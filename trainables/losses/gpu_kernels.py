@@ -25,7 +25,7 @@ def step(difference, soft, tau, rho, delta, offset, start, is_sigmoid: tl.conste
     return value, slope
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["most"])
 def rank(
     scores, labels, ref_labels, listed, first, counts, columns, found, width, most, tau, rho, delta, offset, start,
     clamp, is_sigmoid: tl.constexpr, smooth: tl.constexpr, block: tl.constexpr,
@@ -68,7 +68,7 @@ def rank(
         tl.store(found + place * 5 + 4, weight * tl.sum(slope) - pushed * tl.sum(push))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["most"])
 def rank_gradient(
     scores, labels, ref_labels, counts, columns, found, gradient, factor, width, most, tau, rho, delta, offset, start,
     clamp, is_sigmoid: tl.constexpr, smooth: tl.constexpr, block: tl.constexpr,
