@@ -10,7 +10,6 @@ there is no other device to do that, stands beside it. Freed memory stays with t
 import tempfile
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +23,10 @@ from torchvision import transforms
 import trainables
 from benchmarks.harness import Row, in_turn, median, ratio, table
 from trainables.allocator import keep_freed_memory
-from trainables.data import FileImages, LabelledImages, build_transform, read_image, short_side
+from trainables.data import FileImages, build_transform, read_image, short_side
 from trainables.data.cache_build import build
 from trainables.data.cached_images import CachedImages
-from trainables.data.loading import BatchedImages
+from trainables.data.loading import Item, Pictures
 from trainables.errors import UserError
 
 SUBJECT = "loading"
@@ -61,18 +60,16 @@ def _rows(folder: Path, images: int, rounds: int) -> list[Row]:
     train, test = build_transform(steps["train"]), build_transform(steps["test"])
     files = FileImages(folder, names)
     build(folder / "cached", files, np.arange(images), short_side({"train": train, "test": test}), lambda *_: None)
-    labels = np.zeros(images, dtype=np.int64)
-    listed = LabelledImages(files, np.arange(images), labels, None, ("one",))
-    from_files = BatchedImages(listed, train)
-    from_cache = BatchedImages(replace(listed, source=CachedImages(folder / "cached")), train)
+    from_files, from_cache = Pictures(files, [train]), Pictures(CachedImages(folder / "cached"), [train])
     published = pil_recipe(steps["train"])
     parts = [range(start, min(start + BATCH, images)) for start in range(0, images, BATCH)]
 
     def on_pil(part: range) -> Tensor:
         return torch.stack([published(Image.open(folder / names[image]).convert("RGB")) for image in part])
 
-    def ours(batches: BatchedImages, part: range) -> Tensor:
-        batch = batches[part, part]
+    def ours(batches: Pictures, part: range) -> Tensor:
+        rows = np.asarray(part)
+        batch = batches[Item(0, part, rows, np.zeros_like(rows), rows)]
         assert not isinstance(batch, UserError)
         return batch[0]
 

@@ -1,13 +1,14 @@
 """How good a network is on a split: its images embedded, their retrieval measured, by several processes alike."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from trainables.data import LabelledImages, RetrievalSplit, build_transform, eval_batches
+from trainables.data import LabelledImages, RetrievalSplit
+from trainables.data.loading import Batch
 from trainables.distributed import World
 from trainables.embedding import Forward
 from trainables.evaluation import landmark_metrics, metric_means, per_query_landmarks, per_query_metrics
@@ -21,7 +22,7 @@ Progress = Callable[[str, int, int], None]  # (what, done, total)
 class Evaluator:
     """Embeds and measures with the network as it is when asked.
 
-    forward: of test pictures; workers: loader processes. The processes of a world all ask alike.
+    forward: of test pictures; load: (images, batch size) -> their batches. The processes of a world all ask alike.
     """
 
     def __init__(
@@ -30,14 +31,13 @@ class Evaluator:
         net: RetrievalNet,
         forward: Forward,
         world: World,
-        workers: int,
+        load: Callable[[LabelledImages, int], Iterator[Batch]],
         progress: Progress,
     ) -> None:
         self.embed_ms = float("nan")  # milliseconds an image of what was embedded last, loading included
         self._experience, self._ks = experiment.experience, experiment.dataset.ks
         self._net, self._forward, self._world = net, forward, world
-        self._workers, self._progress = workers, progress
-        self._transform = build_transform(experiment.transform.test)
+        self._load, self._progress = load, progress
 
     def evaluate(self, split: RetrievalSplit, epoch: int) -> dict[str, float]:
         """The retrieval metrics on one split after so many epochs."""
@@ -59,13 +59,7 @@ class Evaluator:
         device = self._forward.precision.device
         rows = [torch.empty(0, self._net.embed_dim, device=device)]
         with torch.inference_mode():
-            for batch, _, _ in eval_batches(
-                own,
-                self._transform,
-                self._experience.eval_bs,
-                workers=self._workers,
-                pin_memory=self._experience.pin_memory and device.type == "cuda",
-            ):
+            for batch, _, _ in self._load(own, self._experience.eval_bs):
                 rows.append(self._forward(batch).float())
                 self._progress("embed", min((len(rows) - 1) * self._experience.eval_bs, len(own)), len(own))
         embeddings = self._world.gather(torch.cat(rows))

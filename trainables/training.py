@@ -76,7 +76,9 @@ class Training:
             seed=experience.seed,
             workers=self._workers,
             pin_memory=experience.pin_memory and self.device.type == "cuda",
+            for_gpu=self.device.type == "cuda",
             share=self.world.batch_share,
+            evaluated=build_transform(experiment.transform.test),
         )
         self.net = building.build_model(experiment).to(self.device)
         if not experiment.model.freeze_batch_norm:
@@ -91,7 +93,7 @@ class Training:
         # one of its own: its numbers go to the device, the loader's processes have no part in that
         of_test = build_transform(experiment.transform.test).normalised
         forward = replace(self._step.forward, normalise=of_test)
-        self._evaluator = Evaluator(experiment, self.net, forward, self.world, self._workers, self._progress)
+        self._evaluator = Evaluator(experiment, self.net, forward, self.world, self._loader.look, self._progress)
         checks.check_warm_up(experiment, self.net)
         checks.check_schedules(experiment, self._step.optimization.parts, len(self._loader))
 

@@ -3,7 +3,7 @@ not on who loads it, nor on how a batch is shared among processes."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,57 +12,108 @@ from torch.utils.data import DataLoader, Dataset
 
 from trainables.data.samplers import BatchSampler
 from trainables.data.sources import ArrayImages
-from trainables.data.splits import LabelledImages
+from trainables.data.splits import ImageSource, LabelledImages
 from trainables.data.transforms import TO_FLOAT, BatchTransform, build_transform
 from trainables.errors import UserError
 
 Batch = tuple[Tensor, Tensor, Tensor]  # images (B, 3, H, W) uint8, labels (B,), positions (B,)
-Item = tuple[Sequence[int], Sequence[int]]  # a seed and a position for each image
 THUMBNAIL = 32
 
 
-class BatchedImages(Dataset[Batch | UserError]):
-    """(seeds, positions) -> a batch through the geometry; torch's global generator is left as it was.
+class Item(NamedTuple):
+    """A batch to come. It says all that a worker is to know but the source: whatever split it is of."""
+
+    transform: int  # which of the loader's
+    seeds: Sequence[int]  # one for each image
+    rows: np.ndarray  # of the source
+    labels: np.ndarray
+    positions: np.ndarray  # in the split
+
+
+class Pictures(Dataset[Batch | UserError]):
+    """An Item -> its batch through the geometry; torch's global generator is left as it was.
 
     A user's mistake (an image that cannot be decoded) is given back, not raised: raised in a worker process, it would
     arrive wrapped in that process's traceback.
     """
 
-    def __init__(self, images: LabelledImages, transform: BatchTransform) -> None:
-        self._images, self._transform = images, transform
+    def __init__(self, source: ImageSource, transforms: Sequence[BatchTransform]) -> None:
+        self._source, self._transforms = source, transforms
 
     def __getitem__(self, item: Item) -> Batch | UserError:
-        seeds, positions = item
-        rows = self._images.rows[list(positions)]
         try:
-            pixels = self._pixels(seeds, rows)
+            pixels = self._pixels(self._transforms[item.transform], item.seeds, item.rows)
         except UserError as error:
             return error
-        labels = torch.as_tensor(self._images.labels[list(positions)])
-        return pixels, labels, torch.as_tensor(list(positions))
+        return pixels, torch.as_tensor(item.labels), torch.as_tensor(item.positions)
 
-    def _pixels(self, seeds: Sequence[int], rows: np.ndarray) -> Tensor:
-        source = self._images.source
-        if isinstance(source, ArrayImages) and self._transform.fixed:
-            return self._transform.shaped(source.batch(rows)).contiguous()
+    def _pixels(self, transform: BatchTransform, seeds: Sequence[int], rows: np.ndarray) -> Tensor:
+        if isinstance(self._source, ArrayImages) and transform.fixed:
+            return transform.shaped(self._source.batch(rows)).contiguous()
         generator, before = torch.default_generator, torch.get_rng_state()
         try:
-            return self._transform.batch(
-                [self._shaped(generator, seed, int(row)) for seed, row in zip(seeds, rows, strict=True)]
+            return transform.batch(
+                [self._shaped(transform, generator, seed, int(row)) for seed, row in zip(seeds, rows, strict=True)]
             )
         finally:
             generator.set_state(before)
 
-    def _shaped(self, generator: torch.Generator, seed: int, row: int) -> Tensor:
+    def _shaped(self, transform: BatchTransform, generator: torch.Generator, seed: int, row: int) -> Tensor:
         generator.manual_seed(seed)  # the only one that the geometry draws from
-        return self._transform.shaped(self._images.source[row])
+        return transform.shaped(self._source[row])
+
+
+class Loader:
+    """Batches of one source, of one plan after the other, by worker processes that live from plan to plan.
+
+    for_gpu: pictures in memory, too, are shaped by the workers: a GPU would wait for them. On a CPU the cores that
+    shape them are the training's own, and there is nothing to gain.
+    """
+
+    def __init__(
+        self,
+        source: ImageSource,
+        transforms: Sequence[BatchTransform],
+        workers: int = 0,
+        pin_memory: bool = False,
+        for_gpu: bool = False,
+    ) -> None:
+        self.source = source
+        self._plan = _Plan()
+        used = min(workers, cores()) if for_gpu or not source.in_memory else 0
+        self._loader = DataLoader(
+            Pictures(source, transforms),
+            batch_size=None,
+            sampler=self._plan,
+            num_workers=used,
+            persistent_workers=used > 0,
+            pin_memory=pin_memory,
+            worker_init_fn=_one_thread,
+            generator=torch.Generator(),  # else every epoch draws from the global one
+        )
+
+    def batches(self, items: Iterable[Item]) -> Iterator[Batch]:
+        """Of these, in their order. One plan at a time. UserError for an image that cannot be decoded."""
+        self._plan.items = items
+        for batch in self._loader:
+            if isinstance(batch, UserError):
+                raise batch
+            yield batch
+
+    def close(self) -> None:
+        """Ends the worker processes; the next plan starts new ones."""
+        iterator = self._loader._iterator
+        if iterator is not None and hasattr(iterator, "_shutdown_workers"):
+            iterator._shutdown_workers()
+        self._loader._iterator = None
 
 
 class TrainLoader:
-    """`epoch(n)` gives the sampler's next epoch in batches of bytes; worker processes live from epoch to epoch.
+    """`epoch(n)` gives the sampler's next epoch in batches of bytes.
 
     The labels of a batch are `images.class_numbers`, 0 to C-1: losses with a proxy for each class count from 0.
     share: batch size -> the part of each batch that is loaded here, where several processes share one batch.
+    evaluated: the transform of what is looked at between two epochs, by the same worker processes.
     """
 
     def __init__(
@@ -74,26 +125,41 @@ class TrainLoader:
         seed: int,
         workers: int = 0,
         pin_memory: bool = False,
+        for_gpu: bool = False,
         share: Callable[[int], slice] = slice,
+        evaluated: BatchTransform | None = None,
     ) -> None:
         self.images = images
-        self._plan = _EpochPlan(sampler, seed, share)
-        numbered = replace(images, labels=images.class_numbers)
-        self._loader = _loader(BatchedImages(numbered, transform), self._plan, images, workers, pin_memory)
+        self._sampler, self._seed, self._share, self._evaluated = sampler, seed, share, evaluated
+        self._numbers = images.class_numbers
+        self._workers, self._pin_memory = workers, pin_memory
+        self._loader = Loader(images.source, [transform, evaluated or transform], workers, pin_memory, for_gpu)
 
     def __len__(self) -> int:
-        return len(self._plan)
+        return len(self._sampler)
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        self._plan.number = number
-        return _raising(self._loader)
+        return self._loader.batches(self._items(number))
+
+    def look(self, images: LabelledImages, batch_size: int) -> Iterator[Batch]:
+        """As `eval_batches` gives them, by `evaluated`."""
+        assert self._evaluated is not None
+        if images.source is self._loader.source:
+            return self._loader.batches(_every(images, batch_size, transform=1))
+        return eval_batches(images, self._evaluated, batch_size, workers=self._workers, pin_memory=self._pin_memory)
 
     def close(self) -> None:
         """Ends the worker processes."""
-        iterator = self._loader._iterator
-        if iterator is not None and hasattr(iterator, "_shutdown_workers"):
-            iterator._shutdown_workers()
-        self._loader._iterator = None
+        self._loader.close()
+
+    def _items(self, number: int) -> Iterator[Item]:
+        """This process' share of the sampler's batches with the seeds of its images."""
+        for batch_number, positions in enumerate(self._sampler):
+            sequence = np.random.SeedSequence([self._seed, number, batch_number])
+            seeds = sequence.generate_state(len(positions), np.uint64) >> np.uint64(1)
+            part = self._share(len(positions))
+            own = np.asarray(positions[part], np.int64)
+            yield Item(0, seeds[part].tolist(), self.images.rows[own], self._numbers[own], own)
 
 
 def eval_batches(
@@ -105,9 +171,22 @@ def eval_batches(
     pin_memory: bool = False,
 ) -> Iterator[Batch]:
     """Every image once, in order; the pixels are still to be normalised."""
-    parts = [range(start, min(start + batch_size, len(images))) for start in range(0, len(images), batch_size)]
-    items = [([0] * len(part), part) for part in parts]
-    yield from _raising(_loader(BatchedImages(images, transform), items, images, workers, pin_memory))
+    yield from Loader(images.source, [transform], workers, pin_memory).batches(_every(images, batch_size))
+
+
+def _every(images: LabelledImages, batch_size: int, transform: int = 0) -> Iterator[Item]:
+    for start in range(0, len(images), batch_size):
+        own = np.arange(start, min(start + batch_size, len(images)))
+        yield Item(transform, [0] * len(own), images.rows[own], images.labels[own], own)
+
+
+class _Plan:
+    """What a DataLoader takes for its sampler: whichever items are to come."""
+
+    items: Iterable[Item] = ()
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter(self.items)
 
 
 def same_size(images: LabelledImages) -> np.ndarray:
@@ -117,46 +196,6 @@ def same_size(images: LabelledImages) -> np.ndarray:
     small = build_transform({"Resize": {"size": [THUMBNAIL, THUMBNAIL]}, TO_FLOAT: None})
     batches = eval_batches(images, small, 256, workers=cores())
     return np.concatenate([pixels.permute(0, 2, 3, 1).numpy() for pixels, _, _ in batches])
-
-
-class _EpochPlan:
-    """This process' share of the sampler's batches with the seeds of its images, for whichever epoch number is set."""
-
-    def __init__(self, sampler: BatchSampler, seed: int, share: Callable[[int], slice]) -> None:
-        self._sampler, self._seed, self._share, self.number = sampler, seed, share, 0
-
-    def __len__(self) -> int:
-        return len(self._sampler)
-
-    def __iter__(self) -> Iterator[Item]:
-        for batch_number, positions in enumerate(self._sampler):
-            sequence = np.random.SeedSequence([self._seed, self.number, batch_number])
-            seeds = sequence.generate_state(len(positions), np.uint64) >> np.uint64(1)
-            own = self._share(len(positions))
-            yield seeds[own].tolist(), positions[own]
-
-
-def _loader(
-    batches: BatchedImages, items: Iterable[Item], images: LabelledImages, workers: int, pin_memory: bool
-) -> "DataLoader[Batch | UserError]":
-    used = 0 if images.source.in_memory else min(workers, cores())
-    return DataLoader(
-        batches,
-        batch_size=None,
-        sampler=items,
-        num_workers=used,
-        persistent_workers=used > 0,
-        pin_memory=pin_memory,
-        worker_init_fn=_one_thread,
-        generator=torch.Generator(),  # else every epoch draws from the global one
-    )
-
-
-def _raising(batches: Iterable[Batch | UserError]) -> Iterator[Batch]:
-    for batch in batches:
-        if isinstance(batch, UserError):
-            raise batch
-        yield batch
 
 
 def _one_thread(worker: int) -> None:

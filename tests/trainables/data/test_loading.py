@@ -74,6 +74,42 @@ def test_batches_do_not_depend_on_who_loads_them(tiny_emoji: Path) -> None:
     assert not torch.equal(alone[0], epochs(tiny_emoji, 0, ArrayImages, seed=6)[0])
 
 
+def test_for_a_gpu_pictures_in_memory_come_from_processes_too(tiny_emoji: Path) -> None:
+    found = images(tiny_emoji, ArrayImages)
+    look = found.subset(np.arange(40, 90))
+    of_test = build_transform(TEST)
+    expected = list(eval_batches(look, of_test, 16))
+    sampler = MPerClassSampler(found.labels, 16, 4, seed=1)
+    loader = TrainLoader(found, build_transform(TRAIN), sampler, seed=5, workers=2, for_gpu=True, evaluated=of_test)
+    try:
+        trained, looked, processes = [], [], set()
+        for epoch in (1, 2):
+            trained += [batch[0] for batch in loader.epoch(epoch)]
+            looked.append(list(loader.look(look, 16)))
+            processes |= {worker.pid for worker in loader._loader._loader._iterator._workers}  # type: ignore[union-attr]
+        assert len(processes) == 2
+        next(loader.epoch(3))  # left unfinished
+        looked.append(list(loader.look(look, 16)))
+    finally:
+        loader.close()
+    alone = epochs(tiny_emoji, 0, ArrayImages)
+    assert all(torch.equal(one, other) for one, other in zip(trained, alone, strict=True))
+    for batches in looked:
+        for one, other in zip(batches, expected, strict=True):
+            assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_pictures_of_another_source_are_looked_at_too(tiny_emoji: Path) -> None:
+    found, other = images(tiny_emoji, ArrayImages), images(tiny_emoji, ArrayImages).subset(np.arange(20))
+    sampler = MPerClassSampler(found.labels, 16, 4, seed=1)
+    loader = TrainLoader(found, build_transform(TRAIN), sampler, seed=5, evaluated=build_transform(TEST))
+    assert other.source is not found.source
+    looked = list(loader.look(other, 8))
+    expected = list(eval_batches(other, build_transform(TEST), 8))
+    assert [len(batch[0]) for batch in looked] == [8, 8, 4]
+    assert all(torch.equal(one[0], same[0]) for one, same in zip(looked, expected, strict=True))
+
+
 def test_the_global_generators_are_left_alone(tiny_emoji: Path) -> None:
     torch.manual_seed(0)
     epochs(tiny_emoji, 0, ArrayImages)

@@ -88,7 +88,7 @@ def test_loaders_are_as_many_as_the_cores_of_the_trial_and_live_on(
     chosen = overrides("sop", WRITERS["sop"](tmp_path))
     threads = f"experience.num_threads={'null' if of_the_trial is None else of_the_trial}"
     training = Training(compose([*chosen, f"experience.num_workers={asked}", threads]))
-    loader = training._loader._loader
+    loader = training._loader._loader._loader
     assert loader.num_workers == used and loader.persistent_workers
     assert loader.pin_memory == (training.device.type == "cuda")
     training.close()
