@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks import losses, report
 from benchmarks.harness import Row, table
 
-SUBJECTS = ("losses", "evaluation", "loading", "trial", "epoch", "tracking")
+SUBJECTS = ("losses", "evaluation", "loading", "trial", "epoch", "tracking", "gpu")
 DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
 
 

@@ -9,7 +9,7 @@ can take: the network's forward pass over the held-out images, were all the rest
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +23,7 @@ from trainables.embedding import Embedded
 from trainables.experiment import Experiment
 from trainables.steps import Step
 
-SUBJECT = "epoch"
+SUBJECT, GPU = "epoch", "gpu"
 MODELS: dict[str, tuple[str, ...]] = {
     "conv4, 32 pixels": (),
     "Lite0, 64 pixels": ("model=lite0", "transform=emoji64", "optimizer=lite0"),
@@ -33,8 +33,11 @@ PARTS = ("load", "forward", "loss", "backward", "optimizer", "evaluate", REST)
 SHARE = 10.0  # % of an epoch of the smallest network
 
 
-def run(full: bool, overrides: Sequence[str] = (), rounds: int | None = None) -> list[Row]:
-    """full: more epochs, where their number is not given. overrides: of the trainings, behind TRIAL."""
+def run(full: bool, overrides: Sequence[str] = (), rounds: int | None = None, device: str = "cpu") -> list[Row]:
+    """full: more epochs, where their number is not given. overrides: of the trainings, behind TRIAL.
+
+    On a GPU it is the clock, with a wait for the device at the end of every part, under the subject "gpu".
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -43,7 +46,7 @@ def run(full: bool, overrides: Sequence[str] = (), rounds: int | None = None) ->
             experiment = compose([*TRIAL, *model, *overrides])
             build_dataset(experiment).ensure()
             goal, epochs = (None, 3 if full else 1) if model else (SHARE, 9 if full else 5)
-            rows += _rows(name, experiment, rounds or epochs, goal)
+            rows += _rows(name, experiment, rounds or epochs, goal, device)
         return rows
     finally:
         torch.set_num_threads(threads)
@@ -59,30 +62,31 @@ def shares(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
     }
 
 
-def _rows(name: str, experiment: Experiment, rounds: int, goal: float | None) -> list[Row]:
+def _rows(name: str, experiment: Experiment, rounds: int, goal: float | None, device: str) -> list[Row]:
     """Of the epoch of the middle length among `rounds`, after one that is not counted."""
-    epochs = sorted(_epochs(experiment, rounds), key=lambda spent: spent["whole epoch"])
+    subject = SUBJECT if device == "cpu" else GPU
+    epochs = sorted(_epochs(experiment, rounds, device), key=lambda spent: spent["whole epoch"])
     middle = epochs[len(epochs) // 2]
-    parts = [Row(SUBJECT, f"{name}: {part}", None, middle[part], unit="s") for part in ("whole epoch", *PARTS)]
+    parts = [Row(subject, f"{name}: {part}", None, middle[part], unit="s") for part in ("whole epoch", *PARTS)]
     network, whole = middle["embedding"], middle["whole epoch"]
     least = 100 * network / (whole - middle["evaluate"] + network)
     return [
         *parts,
-        Row(SUBJECT, f"{name}: share of the evaluation", goal, 100 * middle["evaluate"] / whole, False, "%"),
-        Row(SUBJECT, f"{name}: share of it if it were the forward pass alone", None, least, unit="%"),
+        Row(subject, f"{name}: share of the evaluation", goal, 100 * middle["evaluate"] / whole, False, "%"),
+        Row(subject, f"{name}: share of it if it were the forward pass alone", None, least, unit="%"),
     ]
 
 
-def _epochs(experiment: Experiment, rounds: int) -> Iterator[Mapping[str, float]]:
-    """CPU seconds of each epoch by part, "embedding" (the forward pass inside "evaluate") and "whole epoch"."""
-    training, clock = Training(experiment), _Clock()
+def _epochs(experiment: Experiment, rounds: int, device: str) -> Iterator[Mapping[str, float]]:
+    """Seconds of each epoch by part, "embedding" (the forward pass inside "evaluate") and "whole epoch"."""
+    training, clock = Training(experiment, device), _Clock(time.process_time if device == "cpu" else _when_done)
     _watch(training, clock)
     for number in range(rounds + 1):
         clock.spent.clear()
         training.finished_epochs = 0  # as many as are measured, however short the trial
-        started = time.process_time()
+        started = clock.now()
         training.epoch()
-        whole = time.process_time() - started
+        whole = clock.now() - started
         if number:  # the first makes buffers and imports what is imported late
             rest = whole - sum(clock.spent[part] for part in PARTS if part != REST)
             yield {**clock.spent, REST: rest, "whole epoch": whole}
@@ -110,16 +114,21 @@ def _watch(training: Training, clock: "_Clock") -> None:
     training._loader = _TimedLoader(training._loader, clock)  # type: ignore[assignment]
 
 
+def _when_done() -> float:
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
 class _Clock:
-    def __init__(self) -> None:
-        self.spent: dict[str, float] = defaultdict(float)
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.now, self.spent = now, defaultdict[str, float](float)
 
     def timed(self, part: str, call: Any, *given: Any, **more: Any) -> Any:
-        started = time.process_time()
+        started = self.now()
         try:
             return call(*given, **more)
         finally:
-            self.spent[part] += time.process_time() - started
+            self.spent[part] += self.now() - started
 
 
 class _Timed:

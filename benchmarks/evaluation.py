@@ -103,11 +103,11 @@ def product_then_topk(rows: NDArray[np.float32], labels: NDArray[np.int64], k: i
 
 def listed_metrics(match: torch.Tensor, labels: NDArray[np.int64]) -> dict[str, float]:
     """R@k and mAP@R of lists (N, k) that are at least as long as the largest class."""
-    positives = torch.from_numpy(np.bincount(labels)[labels] - 1)
+    positives = torch.from_numpy(np.bincount(labels)[labels] - 1).to(match.device)
     match = match[positives > 0]
     positives = positives[positives > 0]
     head = match[:, : int(positives.max())].double()
-    place = torch.arange(1, head.shape[1] + 1)
+    place = torch.arange(1, head.shape[1] + 1, device=match.device)
     precision = head.cumsum(1) / place * head * (place <= positives[:, None])
     recalls = {f"recall_at_{k}": float(match[:, :k].any(1).double().mean()) for k in KS if k <= match.shape[1]}
     return {**recalls, "map_at_r": float((precision.sum(1) / positives).mean())}

@@ -46,10 +46,13 @@ def _labels(count: int, class_size: int = CLASS_SIZE) -> Tensor:
     return torch.arange(count) // class_size
 
 
-def _step(loss: Loss, size: int, references: int = 0, dtype: torch.dtype = torch.float32) -> Step:
+def training_step(
+    loss: Loss, size: int, references: int = 0, dtype: torch.dtype = torch.float32, device: str = "cpu"
+) -> Step:
     """Forward and backward of a batch, against itself or against a memory without gradient."""
-    embeddings, labels = _unit(size, 0, dtype).clone().requires_grad_(), _labels(size)
+    embeddings, labels = _unit(size, 0, dtype).to(device, copy=True).requires_grad_(), _labels(size).to(device)
     memory = (_unit(references, 1), _labels(references, MEMORY_CLASS_SIZE)) if references else ()
+    memory = tuple(part.to(device) for part in memory)
 
     def step() -> None:
         embeddings.grad = None
@@ -58,11 +61,11 @@ def _step(loss: Loss, size: int, references: int = 0, dtype: torch.dtype = torch
     return step
 
 
-def _product(size: int, references: int = 0) -> Step:
+def product(size: int, references: int = 0, device: str = "cpu") -> Step:
     """The limit: the similarities and their way back, with a gradient that is there already."""
-    embeddings = _unit(size, 0).clone().requires_grad_()
-    memory = _unit(references, 1) if references else None
-    upstream = torch.ones(size, references or size)
+    embeddings = _unit(size, 0).to(device, copy=True).requires_grad_()
+    memory = _unit(references, 1).to(device) if references else None
+    upstream = torch.ones(size, references or size, device=device)
 
     def step() -> None:
         embeddings.grad = None
@@ -85,7 +88,9 @@ def against_all_pairs(sizes: dict[int, float], rounds: int = 3) -> list[Row]:
     for size, goal in sizes.items():
         times = 20  # a round of ours takes long enough to be timed
         for name, ours, plain in (("SupAP", SupAP(), all_pairs.sup_ap), ("SmoothAP", SmoothAP(), all_pairs.smooth_ap)):
-            found = in_turn({"plain": _step(plain, size), "ours": _repeated(_step(ours, size), times)}, rounds)
+            found = in_turn(
+                {"plain": training_step(plain, size), "ours": _repeated(training_step(ours, size), times)}, rounds
+            )
             for clock in ("cpu", "wall"):
                 promised = goal if name == "SupAP" and clock == "cpu" else None
                 faster = times * ratio(found["plain"], found["ours"], clock)
@@ -96,17 +101,17 @@ def against_all_pairs(sizes: dict[int, float], rounds: int = 3) -> list[Row]:
 def _ways(size: int, full: bool) -> dict[str, Step]:
     """Ours and the libraries' at one size; full: whatever that costs them."""
     ways = {
-        "product alone": _product(size),
-        "SupAP": _step(SupAP(), size),
-        "SmoothAP": _step(SmoothAP(), size),
-        "ROADMAP": _step(ROADMAP(), size),
+        "product alone": product(size),
+        "SupAP": training_step(SupAP(), size),
+        "SmoothAP": training_step(SmoothAP(), size),
+        "ROADMAP": training_step(ROADMAP(), size),
     }
     if full or size <= 1024:
-        ways["pytorch-metric-learning MultiSimilarity"] = _step(library.MultiSimilarityLoss(), size)
+        ways["pytorch-metric-learning MultiSimilarity"] = training_step(library.MultiSimilarityLoss(), size)
     if size <= 512:  # B x B x bins, twice over
-        ways["pytorch-metric-learning FastAP"] = _step(library.FastAPLoss(10), size)
+        ways["pytorch-metric-learning FastAP"] = training_step(library.FastAPLoss(10), size)
     if size <= 256:  # B^3 memory
-        ways["pytorch-metric-learning SmoothAP"] = _step(library.SmoothAPLoss(), size)
+        ways["pytorch-metric-learning SmoothAP"] = training_step(library.SmoothAPLoss(), size)
     return ways
 
 
@@ -135,8 +140,8 @@ def _beside(what: str, of: list[Timing], to: list[Timing], goal: float | None, c
 
 def against_a_memory(size: int, references: int, rounds: int = 9) -> list[Row]:
     """A batch against a memory without gradient: time beside the product alone."""
-    ways = {"product alone": _product(size, references)}
-    ways |= {name: _step(loss(), size, references) for name, loss in (LOSSES | {"ROADMAP": ROADMAP}).items()}
+    ways = {"product alone": product(size, references)}
+    ways |= {name: training_step(loss(), size, references) for name, loss in (LOSSES | {"ROADMAP": ROADMAP}).items()}
     found = in_turn(ways, rounds)
     limit = found.pop("product alone")
     return [
@@ -148,7 +153,7 @@ def against_a_memory(size: int, references: int, rounds: int = 9) -> list[Row]:
 def half_precision(size: int, rounds: int = 15) -> list[Row]:
     """Half-precision embeddings beside float32 ones."""
     names = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
-    found = in_turn({name: _step(SupAP(), size, dtype=dtype) for name, dtype in names.items()}, rounds)
+    found = in_turn({name: training_step(SupAP(), size, dtype=dtype) for name, dtype in names.items()}, rounds)
     whole = found.pop("float32")
     return [_beside(f"SupAP, B = {size}: {name} beside float32", half, whole, None) for name, half in found.items()]
 
@@ -156,8 +161,8 @@ def half_precision(size: int, rounds: int = 15) -> list[Row]:
 def one_step(warm: bool, loss: str, size: int, references: int = 0) -> None:
     """What peak_mib calls: the inputs are made in the warm call, which takes a small step."""
     torch.set_num_threads(THREADS)
-    step = _step(LOSSES[loss](), size, references)
-    (_step(LOSSES[loss](), 2 * CLASS_SIZE) if warm else step)()
+    step = training_step(LOSSES[loss](), size, references)
+    (training_step(LOSSES[loss](), 2 * CLASS_SIZE) if warm else step)()
 
 
 def memory_use(sizes: dict[tuple[int, int], float]) -> list[Row]:
@@ -178,7 +183,7 @@ def curves(full: bool) -> dict[str, list[tuple[int, float]]]:
     for size in (64, 128, 256, 512, 1024, *((2048, 4096) if full else ())):
         ways = _ways(size, full)
         if size <= 128:
-            ways["all pairs"] = _step(all_pairs.sup_ap, size)
+            ways["all pairs"] = training_step(all_pairs.sup_ap, size)
         for name, timings in in_turn(ways, 3).items():
             found.setdefault(name, []).append((size, 1e3 * median(timings)))
     return found

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
 
-from benchmarks import evaluation
+from benchmarks import evaluation, gpu
 
 TINY = evaluation.Size("tiny", 240, 50, 9, dim=16, k=200)
 
@@ -36,3 +37,14 @@ def test_every_row_is_measured(monkeypatch, full):
     assert all(np.isfinite(row.measured) for row in rows)
     assert {3, 6, 2, 300, 5, 1e-6} == {row.goal for row in rows} - {None}
     assert full == any("topk" in row.what for row in rows[len(rows) // 2 :])
+
+
+def test_what_runs_on_a_gpu_runs_here_too():
+    metrics, beside, slower, _ = gpu.metrics(TINY, rounds=1, device="cpu")
+    assert metrics.measured > 0
+    assert beside.measured > 0
+    assert slower.measured > 0
+    rows, labels = (torch.from_numpy(part) for part in evaluation.embeddings(TINY))
+    listed = gpu.listed(rows, labels, labels.numpy())
+    ours = evaluation.counted(rows.numpy(), labels.numpy())
+    assert {name: ours[name] for name in listed} == pytest.approx(listed, abs=1e-6)

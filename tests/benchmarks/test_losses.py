@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import harness, losses, report
+from benchmarks import gpu, harness, losses, report
 from benchmarks.harness import Row
 from benchmarks.peers import all_pairs
 from tests.trainables.losses.cases import LABELS, close, gradient, unit
@@ -50,3 +50,12 @@ def test_a_report_is_written_and_goes_into_the_document(tmp_path: Path) -> None:
     assert "old" not in filled
     assert report.fill(filled, results) == filled
     assert (tmp_path / "losses.svg").stat().st_size > 1000
+
+
+def test_what_runs_on_a_gpu_runs_here_too() -> None:
+    rows = gpu.losses([(8, 0), (8, 20)], rounds=1, device="cpu")
+    assert all(row.measured > 0 for row in rows)
+    assert [row.what for row in rows if "all pairs" in row.what] == [
+        "SupAP, B = 8: faster than all pairs",
+        "all pairs, B = 8",
+    ]
