@@ -144,7 +144,8 @@ class TrainLoader:
     def look(self, images: LabelledImages, batch_size: int) -> Iterator[Batch]:
         """As `eval_batches` gives them, by `evaluated`."""
         assert self._evaluated is not None
-        if images.source is self._loader.source:
+        at_once = isinstance(images.source, ArrayImages) and self._evaluated.fixed  # in no time: not worth the way here
+        if images.source is self._loader.source and not at_once:
             return self._loader.batches(_every(images, batch_size, transform=1))
         return eval_batches(images, self._evaluated, batch_size, workers=self._workers, pin_memory=self._pin_memory)
 

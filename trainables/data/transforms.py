@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torchvision.transforms import InterpolationMode
 
 from trainables.data import geometry
 from trainables.data.geometry import STEPS
@@ -97,6 +98,11 @@ def _step(name: str, kwargs: Mapping[str, Any]) -> geometry.Step:
     for size in sizes if isinstance(sizes, list | tuple) else [sizes]:
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
             raise UserError(f"{name}: size must be a whole number of pixels above 0, not {sizes!r}")
+    if isinstance(kwargs.get("interpolation"), str):  # torchvision takes the name itself from 0.29 on
+        modes = [mode.value for mode in InterpolationMode]
+        if kwargs["interpolation"] not in modes:
+            raise unknown(f"interpolation of {name}", kwargs["interpolation"], modes)
+        kwargs = {**kwargs, "interpolation": InterpolationMode(kwargs["interpolation"])}
     try:
         return plain(of_v2(**kwargs))
     except (TypeError, ValueError) as error:

@@ -11,8 +11,8 @@ from .counting import rounding_bound
 from .search import Search
 from .tally import Tally
 
-BLOCK = 64
-"""Rows and columns of a tile that one program counts."""
+BLOCK, WARPS = 64, 4
+"""Rows and columns of a tile that one program counts, and by how many warps."""
 MOST_NOTED = 2**21
 """Pairs that are too near to call; where there are more, whoever asked counts in another way."""
 _GATHERED = 2**23
@@ -54,6 +54,7 @@ class Counter:
                 self._capacity,
                 BLOCK,
                 BLOCK,
+                num_warps=WARPS,
             )
 
     def settle(self, tallies: Sequence[Tally]) -> bool:

@@ -36,7 +36,8 @@ def count_rows(
         going = tl.max(tl.max(reaching.to(tl.int32), 1), 0) > 0
         if going:
             certain = scores >= tl.load(high + place * height + row, there, float("inf"))[:, None]
-            tl.atomic_add(counts + row * width + place, tl.sum(certain.to(tl.int32), 1), there)
+            number = tl.sum(certain.to(tl.int32), 1)
+            tl.atomic_add(counts + row * width + place, number, there & (number > 0))
             note(reaching & ~certain, first + row, second + column, place, noted, capacity, rows, columns)
         place += 1
         going = going & (place < width)

@@ -73,8 +73,11 @@ def per_query_metrics(
     count = len(rows)
     del rows, others  # the search has sorted copies
     for block in blocks:
-        for name, value in rank_metrics(block.ranks, block.positives, counted, full_ranking).items():
-            values.setdefault(name, np.full(count, np.nan))[block.queries] = value.cpu().numpy()
+        found = rank_metrics(block.ranks, block.positives, counted, full_ranking)
+        for name, value in zip(found, torch.stack(list(found.values())).cpu().numpy(), strict=True):
+            if name not in values:
+                values[name] = np.full(count, np.nan)
+            values[name][block.queries] = value
     if not values:
         raise UserError(f"none of the {count} queries has a positive: no other image has its label")
     return values

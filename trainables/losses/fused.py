@@ -4,6 +4,7 @@ import math
 from contextlib import AbstractContextManager
 from typing import Any
 
+import numpy as np
 import torch
 import triton
 from torch import Tensor
@@ -33,7 +34,8 @@ def average_precision(
     """`average_precision.average_precision_loss` of contiguous scores (Q, M), Q and M at least 1, integer labels."""
     labels, ref_labels = pairs.labels.long(), pairs.ref_labels.long()
     listed, first, counts = by_class(labels, ref_labels)
-    most, queries = torch.stack([counts.amax(), counts.count_nonzero()]).tolist()
+    sizes = counts.cpu().numpy()  # the one wait
+    most, queries = int(sizes.max()), int(np.count_nonzero(sizes))
     if not queries:
         return scores.new_zeros(()), Slope(torch.zeros_like(scores)) if wanted else None
     (count, width), block = scores.shape, _block(scores.shape[1])

@@ -14,8 +14,7 @@ BLOCK = {"cpu": 2**17, "cuda": 2**25}
 
 def by_class(labels: Tensor, ref_labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The references (M,) class by class, and of every query where its class begins there (Q,) and its size (Q,)."""
-    listed = ref_labels.argsort(stable=True)
-    classes = ref_labels[listed]
+    classes, listed = ref_labels.sort(stable=True)
     first = torch.searchsorted(classes, labels)
     return listed, first, torch.searchsorted(classes, labels, right=True) - first
 

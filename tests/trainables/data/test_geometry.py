@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor
-from torchvision.transforms import v2
+from torchvision.transforms import InterpolationMode, v2
 
 from trainables.data import build_transform
 
@@ -41,7 +41,8 @@ def test_equals_torchvision(
     steps: dict[str, dict[str, object]], of_v2: Callable[..., v2.Transform], height_width: tuple[int, int]
 ) -> None:
     ((_, kwargs),) = steps.items()
-    ours, theirs = build_transform({**steps, "ToTensor": None}), of_v2(**kwargs)
+    modes = {"interpolation": InterpolationMode(kwargs["interpolation"])} if "interpolation" in kwargs else {}
+    ours, theirs = build_transform({**steps, "ToTensor": None}), of_v2(**{**kwargs, **modes})
     # as decoders leave them: colours together
     image = torch.randint(0, 256, (*height_width, 3), dtype=torch.uint8).permute(2, 0, 1)
     for seed in range(30):

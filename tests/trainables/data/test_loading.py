@@ -168,6 +168,7 @@ def test_a_source_travels_as_its_path(tiny_emoji: Path) -> None:
         ({"Resise": {"size": 3}, "ToTensor": None}, "did you mean 'Resize'"),
         ({"Resize": {"sise": 3}, "ToTensor": None}, "did you mean 'size'"),
         ({"Resize": {"size": 0}, "ToTensor": None}, "whole number of pixels"),
+        ({"Resize": {"size": 9, "interpolation": "bicubik"}, "ToTensor": None}, "did you mean 'bicubic'"),
         ({"RandomHorizontalFlip": {"p": 2}, "ToTensor": None}, "RandomHorizontalFlip"),
         ({"Resize": {"size": 3}}, "the last steps are ToTensor"),
         ({"ToTensor": None, "Normalize": {"mean": [0.5], "std": [1, 1, 1]}}, "three numbers"),
