@@ -11,8 +11,10 @@ from .counting import rounding_bound
 from .search import Search
 from .tally import Tally
 
-BLOCK, WARPS = 64, 4
-"""Rows and columns of a tile that one program counts, and by how many warps."""
+BLOCK, WARPS = 32, 2
+"""Rows and columns of a tile that one program counts, and by how many warps: the fastest of those tried on an H100."""
+WIDEST = 32
+"""Thresholds a row. A program tries one after the other: with a hundred it is no faster than `counting`."""
 MOST_NOTED = 2**21
 """Pairs that are too near to call; where there are more, whoever asked counts in another way."""
 _GATHERED = 2**23
@@ -20,7 +22,9 @@ _GATHERED = 2**23
 
 
 class Counter:
-    """Counts the tiles of one search, all on its device."""
+    """Counts the tiles of one search, all on its device, of up to `widest` thresholds a row."""
+
+    widest = WIDEST
 
     def __init__(self, search: Search) -> None:
         self._search, device = search, search.query.device

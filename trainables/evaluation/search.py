@@ -14,7 +14,7 @@ from .precision import Shape
 # Elements of a float64 operand of one class's exact product.
 _OPERAND = 2**21
 # Float64 elements of positives gathered at once.
-_GATHERED = 2**25
+_GATHERED = 2**23
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ class Tiles:
         turned = mine.exact.new_empty((length(columns), 0)) if theirs is None else theirs.exact
         if not mine.exact.shape[1] + turned.shape[1]:
             return
-        if self._on_gpu is not None:
+        if self._on_gpu is not None and max(mine.exact.shape[1], turned.shape[1]) <= self._on_gpu.widest:
             self._on_gpu.count(self.search.product(mine.rows, columns), mine, columns, theirs)
             return
         found = self._filtered(mine.rows, columns, mine.exact, turned)

@@ -81,6 +81,20 @@ def test_the_plain_way_has_the_same_metrics(monkeypatch, settled, size, classes,
 
 @fused
 @pytest.mark.gpu
+def test_many_thresholds_are_counted_in_another_way(monkeypatch, settled):
+    """Here of some classes alone: what each has counted adds up."""
+    from trainables.evaluation import fused as module
+
+    monkeypatch.setattr(module.Counter, "widest", 5)
+    counted, count = [], module.Counter.count
+    monkeypatch.setattr(module.Counter, "count", lambda self, *given: counted.append(1) or count(self, *given))
+    rows, labels = random_split(size=140, classes=20)
+    assert equal(by_triton(rows, labels, tile=20), plainly(monkeypatch, rows, labels, tile=20))
+    assert 0 < len(counted) < 28
+
+
+@fused
+@pytest.mark.gpu
 @pytest.mark.parametrize("tile", [None, 33])
 def test_a_gallery(monkeypatch, settled, tile):
     query, labels = random_split(size=70, classes=30)
