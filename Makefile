@@ -9,11 +9,12 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: help install sweep test test-cluster test-cluster-full check bench bench-full ui clean
+.PHONY: help install sweep test test-gpu test-cluster test-cluster-full check bench bench-full ui clean
 help:
 	@echo "make sweep   an ASHA sweep of ROADMAP trainings on emoji, minutes on two cores"
 	@echo "make ui      the MLflow UI of the newest sweep, or of SWEEP=..., on 127.0.0.1:$(PORT)"
 	@echo "make test    all tests        make check   lint and types        make install   .venv alone"
+	@echo "make test-gpu       what only a GPU can run"
 	@echo "make test-cluster   faults, and ray up to a report, on hosts in network namespaces: root, and docs/cluster/testing.md's"
 	@echo "             packages; under ten minutes. make test-cluster-full: everything that is tested there"
 	@echo "make bench   every hot path beside its peers, into $(BENCH), under ten minutes; make bench-full: the large sizes too"
@@ -39,6 +40,9 @@ ui: install
 
 test: .venv/.installed-dev
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+test-gpu: .venv/.installed-dev
+	$(BIN)/python -m pytest -m gpu $(ARGS)
 
 test-cluster: .venv/.installed-dev
 	$(BIN)/python -m pytest tests/cluster -m "cluster and not full" -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)

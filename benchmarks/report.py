@@ -28,6 +28,7 @@ def machine() -> dict[str, str]:
         "cores": str(os.cpu_count()),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "load average": f"{os.getloadavg()[0]:.1f}",
+        **({"GPU": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}),
         "system": platform.system(),
         "python": platform.python_version(),
         "waiting threads": os.environ.get("OMP_WAIT_POLICY", "default"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import write_emoji
-from tests.tuner.test_runs import assert_whole, finish, left_behind, start, wait_for
+from tests.tuner.test_runs import ONE, assert_whole, finish, left_behind, start, wait_for
 from tuner.journal import Journal, Trial
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.usefixtures("made_store")]
@@ -49,7 +49,7 @@ def test_hyperband_pauses_goes_on_and_outlives_a_kill(hard_file: Path, tmp_path:
     finish(process)
     wait_for(lambda: not left_behind(process.pid), 30)
     before = Journal.read(folder).trials
-    resumed = start(hard_file, *HYPERBAND, "--resume")
+    resumed = start(hard_file, *HYPERBAND, "--resume", "--set", ONE)
     output = finish(resumed)
     assert resumed.returncode == 0 and "Traceback" not in output, output
     assert not left_behind(resumed.pid)
@@ -67,7 +67,7 @@ def test_median_stopping(hard_file: Path, tmp_path: Path) -> None:
         hard_file,
         *(
             "--set",
-            "budget.concurrent=1",
+            ONE,
             "--set",
             "scheduler={name: median, grace: 1}",
             "--set",

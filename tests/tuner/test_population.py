@@ -5,14 +5,13 @@ import os
 import shlex
 import signal
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.tuner.test_pausing import hard_file  # noqa: F401
-from tests.tuner.test_runs import assert_whole, finish, left_behind, reports, start, wait_for
+from tests.tuner.test_runs import ONE, assert_whole, finish, left_behind, reports, start, wait_for
+from trainables.__main__ import main
 from tuner.journal import Journal, Trial
 from tuner.lineage import lineage
 from tuner.results import Results
@@ -38,7 +37,7 @@ def decisions(trials: dict[int, Trial]) -> dict[int, tuple[object, ...]]:
 
 
 def test_the_winners_schedule_is_one_training(hard_file: Path, tmp_path: Path) -> None:  # noqa: F811
-    process = start(hard_file, *SET)
+    process = start(hard_file, *SET, "--set", ONE)
     output = finish(process)
     assert process.returncode == 0 and "Traceback" not in output, output
     assert_whole(tmp_path, 4)
@@ -55,7 +54,7 @@ def test_the_winners_schedule_is_one_training(hard_file: Path, tmp_path: Path) -
     connection.close()
     assert told[0] == 16
 
-    # the same sweep, killed among its exchanges
+    # the same sweep, two trials at a time, killed among its exchanges
     again = ["--set", f"storage={tmp_path}/again", "--set", f"tracking=sqlite:///{tmp_path}/again.db"]
     other = tmp_path / "again" / "small"
     killed = start(hard_file, *SET, *again)
@@ -75,10 +74,7 @@ def assert_repeated(results: Results, trials: dict[int, Trial], trial: Trial, pl
     assert best is not None
     program, *words = shlex.split(results.command(trial))
     assert program == "roadmap-train" and "--schedule" in words
-    subprocess.run(
-        [sys.executable, "-m", "trainables", *words, f"experience.log_dir={place}"],
-        check=True, capture_output=True,
-    )  # fmt: skip
+    assert main([*words, f"experience.log_dir={place}"]) == 0
     alone = [json.loads(line) for line in next(place.glob("*/reports.jsonl")).read_text().splitlines()]
     assert [report["epoch"] for report in alone] == [1, 2, 3, 4]
     for part in lineage(trials, trial.number, best[0]):

@@ -15,10 +15,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tuner.__main__ import main
 from tuner.journal import FILE, Journal
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("made_store")]
 COMMAND = [sys.executable, "-m", "tuner", "run"]
+ONE = "budget.concurrent=1"  # one worker to start, where two trials at a time were seen before or are not the subject
 
 
 def start(sweep_file: Path, *more: str) -> "subprocess.Popen[str]":
@@ -103,12 +105,15 @@ def assert_whole(folder: Path, trials: int) -> None:
         assert count == distinct == len(journal.trials[int(trial_id)].reports)
 
 
-@pytest.fixture(scope="module")
-def _module_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("sweeps")
+def asked(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
+    """The exit code of a command that starts no Ray, so in this process, and all it printed."""
+    capsys.readouterr()
+    code = main(words)
+    printed = capsys.readouterr()
+    return code, printed.out + printed.err
 
 
-def test_a_sweep_from_start_to_repeat(sweep_file: Path, tmp_path: Path) -> None:
+def test_a_sweep_from_start_to_repeat(sweep_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     process = start(sweep_file)
     output = finish(process)
     assert process.returncode == 0, output
@@ -143,20 +148,20 @@ def test_a_sweep_from_start_to_repeat(sweep_file: Path, tmp_path: Path) -> None:
             k: v for k, v in report.items() if not k.startswith(("time/", "system/")) and k != "epoch"
         }
 
-    again = start(sweep_file)
-    assert "is finished" in finish(again) and again.returncode == 2
-    status = subprocess.run(
-        [sys.executable, "-m", "tuner", "status", str(sweep_file)], capture_output=True, text=True, cwd=tmp_path
-    )
-    assert status.returncode == 0 and "small is finished" in status.stdout
+    code, said = asked(capsys, "run", str(sweep_file))
+    assert "is finished" in said and code == 2
+    code, said = asked(capsys, "status", str(sweep_file))
+    assert code == 0 and "small is finished" in said
 
 
-def test_interrupted_both_ways_killed_and_resumed(sweep_file: Path, tmp_path: Path) -> None:
+def test_interrupted_both_ways_killed_and_resumed(
+    sweep_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "runs" / "small"
     longer = ["--set", "train=[dataset.sampler.kwargs.batch_size=16, experience.max_iter=16]"]
     journals = []
     for how, count in ((signal.SIGINT, 6), (signal.SIGTERM, 12), (signal.SIGKILL, 18)):
-        process = start(sweep_file, *longer, *(["--resume"] if journals else []))
+        process = start(sweep_file, *longer, *(["--resume", "--set", ONE] if journals else []))
         wait_for(lambda count=count: reports(folder) >= count)
         began = time.monotonic()
         process.send_signal(how)
@@ -169,9 +174,9 @@ def test_interrupted_both_ways_killed_and_resumed(sweep_file: Path, tmp_path: Pa
             assert not left_behind(process.pid)
         journals.append(Journal.read(folder))
         assert not journals[-1].complete
-    refused = start(sweep_file, *longer)
-    assert "was interrupted" in finish(refused) and refused.returncode == 2
-    resumed = start(sweep_file, "--resume", *longer)
+    code, said = asked(capsys, "run", str(sweep_file), *longer)
+    assert "was interrupted" in said and code == 2
+    resumed = start(sweep_file, "--resume", *longer, "--set", ONE)
     output = finish(resumed)
     assert resumed.returncode == 0, output
     assert_whole(tmp_path, 6)
@@ -186,7 +191,7 @@ def test_trials_that_cannot_be_trained_say_why_and_the_sweep_goes_on(sweep_file:
     lr, images = "optimizer.backbone.lr", "dataset.sampler.kwargs.samples_per_class"
     space = f"space={{{lr}: {{choice: [0.001, 1.0e+30]}}, {images}: {{choice: [4, 8]}}}}"
     grid = "search={sampler: grid, trials: 5, seed: 1}"
-    process = start(sweep_file, "--set", space, "--set", grid, "--set", "budget.concurrent=1")
+    process = start(sweep_file, "--set", space, "--set", grid, "--set", ONE)
     output = finish(process)
     assert process.returncode == 1 and "Traceback" not in output, output
     trials = Journal.read(tmp_path / "runs" / "small").trials.values()
@@ -206,7 +211,7 @@ def tune(*words: str, folder: Path) -> tuple[int, str]:
 
 
 @pytest.mark.timeout(900)
-def test_detached_stopped_extended(sweep_file: Path, tmp_path: Path) -> None:
+def test_detached_stopped_extended(sweep_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder, file = tmp_path / "runs" / "small", str(sweep_file)
     longer = "train=[dataset.sampler.kwargs.batch_size=16, experience.max_iter=12]"
     code, said = tune("run", file, "--detach", "--set", longer, folder=tmp_path)
@@ -215,27 +220,27 @@ def test_detached_stopped_extended(sweep_file: Path, tmp_path: Path) -> None:
     assert f"pid {pid}" in said and str(folder / "sweep.log") in said
     assert os.getsid(pid) == pid
     wait_for(lambda: reports(folder) >= 3)
-    code, said = tune("concurrent", file, "1", folder=tmp_path)
+    code, said = asked(capsys, "concurrent", file, "1")
     assert code == 0 and "1 at a time" in said
-    code, said = tune("concurrent", file, "4000", folder=tmp_path)
+    code, said = asked(capsys, "concurrent", file, "4000")
     assert code == 2 and "refused: budget.concurrent=4000" in said
-    code, said = tune("status", str(folder), folder=tmp_path)
+    code, said = asked(capsys, "status", str(folder))
     assert code == 0 and f"(pid {pid}), last event" in said
 
-    code, said = tune("stop", file, folder=tmp_path)
+    code, said = asked(capsys, "stop", file)
     assert code == 0 and "small is interrupted: asked to stop" in said, said
     wait_for(lambda: not left_behind(pid), 20)
     stopped = Journal.read(folder)
     for trial in stopped.trials.values():
         if trial.reports and not trial.ended:
             assert Path(trial.checkpoints[max(trial.reports)]).is_dir(), "its epoch had ended"
-    code, said = tune("stop", file, folder=tmp_path)
+    code, said = asked(capsys, "stop", file)
     assert code == 2 and "is not running" in said
 
-    code, said = tune("extend", file, "--trials", "2", "--set", longer, folder=tmp_path)
+    code, said = tune("extend", file, "--trials", "2", "--set", longer, "--set", ONE, folder=tmp_path)
     assert code == 0, said
     assert_whole(tmp_path, 8)
-    code, said = tune("logs", file, folder=tmp_path)
+    code, said = asked(capsys, "logs", file)
     assert code == 0 and "asked to stop: nothing more starts" in said, "of the first launch"
     assert "a launch of 8 trials" in said and "repeat the best trial alone" in said, "of the second one"
     after = Journal.read(folder)
@@ -245,7 +250,9 @@ def test_detached_stopped_extended(sweep_file: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_a_sweep_that_cannot_work_ends_by_itself(sweep_file: Path, tmp_path: Path) -> None:
+def test_a_sweep_that_cannot_work_ends_by_itself(
+    sweep_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     train = "train=[dataset.sampler.kwargs.batch_size=16, optimizer.fc.lr=1.0e+30, optimizer.backbone.lr=1.0e+30]"
     space = "space={loss.SupAP.tau: {loguniform: [0.001, 0.1]}}"
     planned = 200  # those that fail while the second worker is still starting are some
@@ -255,9 +262,9 @@ def test_a_sweep_that_cannot_work_ends_by_itself(sweep_file: Path, tmp_path: Pat
     journal = Journal.read(tmp_path / "runs" / "small")
     assert len(journal.trials) < planned and journal.launches[-1].state == "failed"
     assert mlflow_runs(tmp_path)[""][0] == ("FAILED", journal.launches[-1].reason)
-    code, said = tune("resume", str(sweep_file), *settings, folder=tmp_path)
+    code, said = asked(capsys, "resume", str(sweep_file), *settings)
     assert code == 2 and "retry --infeasible" in said
-    code, said = tune("retry", str(sweep_file), "--infeasible", *settings, folder=tmp_path)
+    code, said = tune("retry", str(sweep_file), "--infeasible", *settings, "--set", ONE, folder=tmp_path)
     assert code == 1 and " trials go on: 0000, 0001, 0002" in said, said
     again = Journal.read(tmp_path / "runs" / "small")
     assert len(again.launches) == 2 and len(again.trials) < planned
