@@ -39,9 +39,9 @@ class Counter:
         """Tile scores (a, c) float32, positives among them: into `mine`, and, turned, into `theirs`."""
         rows = mine.rows
         turned = mine if theirs is None else theirs  # of no use then, its width is 0
-        grid = triton.cdiv(len(scores), BLOCK), triton.cdiv(scores.shape[1], BLOCK)
+        blocks = triton.cdiv(len(scores), BLOCK) * triton.cdiv(scores.shape[1], BLOCK)
         with torch.cuda.device_of(scores):
-            gpu_kernels.count_tile[grid](
+            gpu_kernels.count_tile[(blocks,)](
                 scores.contiguous(),
                 *scores.shape,
                 self._codes[rows],

@@ -7,10 +7,11 @@ import triton.language as tl
 @triton.jit
 def note(near, first, second, place, noted, capacity, rows: tl.constexpr, columns: tl.constexpr):
     """Appends first, second, place of every pair (rows, columns) that is near to noted (3, capacity), as far as it
-    reaches; noted's number, behind them, counts on."""
+    reaches; noted's number, behind them, then stays somewhere above it."""
     flat = tl.reshape(near.to(tl.int32), [rows * columns])
     number = tl.sum(flat)
-    if number > 0:
+    # all pairs of a collapsed network are near: a number that counted them would come round
+    if (number > 0) & (tl.load(noted + 3 * capacity, volatile=True) <= capacity):
         at = tl.atomic_add(noted + 3 * capacity, number) + tl.cumsum(flat) - 1
         some = (flat > 0) & (at < capacity)
         empty = tl.zeros([rows, columns], tl.int32)
@@ -48,9 +49,10 @@ def count_tile(
     scores, height, breadth, row_codes, column_codes, row_low, row_high, row_counts, row_width, column_low, column_high,
     column_counts, column_width, first_row, first_column, noted, capacity, rows: tl.constexpr, columns: tl.constexpr,
 ):  # fmt: skip
-    """Program (i, j): block i, j of scores (height, breadth), in its rows and in its columns. Who is of one class does
-    not count."""
-    row, column = tl.program_id(0) * rows + tl.arange(0, rows), tl.program_id(1) * columns + tl.arange(0, columns)
+    """A block of scores (height, breadth), in its rows and in its columns. Who is of one class does not count."""
+    across = tl.cdiv(breadth, columns)
+    row = tl.program_id(0) // across * rows + tl.arange(0, rows)
+    column = tl.program_id(0) % across * columns + tl.arange(0, columns)
     there = (row < height)[:, None] & (column < breadth)[None, :]
     same = tl.load(row_codes + row, row < height, 0)[:, None] == tl.load(column_codes + column, column < breadth, 0)
     own = tl.load(scores + row[:, None].to(tl.int64) * breadth + column[None, :], there & ~same, float("-inf"))

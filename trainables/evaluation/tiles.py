@@ -4,13 +4,14 @@ All give the same counts. The product: of rows in eight bits first where that is
 where that leaves too much open. The count: the compiled kernel, on a GPU Triton's, or without them torch and numpy.
 """
 
-import importlib.util
 from collections.abc import Collection, Sequence
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from trainables import gpu_compiler
 
 from .counting import counts_against, rounding_bound
 from .precision import Shape
@@ -163,10 +164,9 @@ def kernel_there() -> bool:
     return True
 
 
-@cache
 def triton_there(device: torch.device) -> bool:
     """Whether tiles on this device are counted by Triton."""
-    return device.type == "cuda" and importlib.util.find_spec("triton") is not None
+    return device.type == "cuda" and gpu_compiler.works()
 
 
 def _gpu_counter(search: Search) -> Any:

@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trainables import gpu_compiler
+
 PORTION = 2**18
 """Comparisons, about a quarter of a millisecond's: the least that is worth a thread."""
 
@@ -33,11 +35,8 @@ def kernels(scores: Tensor) -> Any | None:
 
 @cache
 def _load_fused() -> ModuleType | None:
-    """The kernels for a GPU; None where Triton is not installed."""
-    try:
-        return importlib.import_module("trainables.losses.fused")
-    except ImportError:
-        return None
+    """The kernels for a GPU; None where they cannot be compiled."""
+    return importlib.import_module("trainables.losses.fused") if gpu_compiler.works() else None
 
 
 def fused(scores: Tensor, labels: Tensor) -> Any | None:

@@ -119,11 +119,14 @@ def test_duplicates_are_decided_exactly(monkeypatch, settled):
 def test_too_much_to_note_is_counted_in_another_way(monkeypatch, settled):
     from trainables.evaluation import fused as module
 
+    noted, settle = [], module.Counter.settle
+    monkeypatch.setattr(module.Counter, "settle", lambda self, t: noted.append(int(self._noted[-1])) or settle(self, t))
     monkeypatch.setattr(module, "MOST_NOTED", 100)
     rows, labels = random_split(size=100, classes=20)
     rows[:] = rows[0] + 1e-5 * rows
     assert equal(by_triton(rows, labels), plainly(monkeypatch, rows, labels))
     assert settled == [False]
+    assert 100 < noted[0] < 100 + 2 * 64 * 32 * 32, "nobody adds to what is too much already"
 
 
 @fused

@@ -42,8 +42,9 @@ def found(
     loss: str, scores: Tensor, pairs: Pairs, wanted: bool, patch: pytest.MonkeyPatch
 ) -> tuple[Tensor, Slope | None]:
     """By the kernels, which must be asked."""
-    module, asked = compiled._load_fused(), []
-    assert module is not None
+    from trainables.losses import fused as module
+
+    asked: list[object] = []
     with patch.context() as patched:
         patched.setattr(compiled, "kernels", lambda scores: None)
         patched.setattr(compiled, "fused", lambda *given: asked.append(given) or module)
