@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from trainables.losses import compiled
+from trainables.losses.pairs import Pairs, Slope
 from trainables.losses.positives import Block, Positives
-from trainables.losses.scores import Pairs, Slope
 
 CLAMP = 50.0
 """The bound on sigma's argument; beyond it sigma has no gradient."""

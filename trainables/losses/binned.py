@@ -9,8 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from trainables.losses.pairs import Pairs, Slope, tangential
 from trainables.losses.positives import Block, Positives
-from trainables.losses.scores import Pairs, Slope, tangential
 
 
 class Bins(NamedTuple):

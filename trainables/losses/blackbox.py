@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from trainables.losses.scores import Pairs, Slope
+from trainables.losses.pairs import Pairs, Slope
 
 
 def ranks(scores: Tensor) -> Tensor:

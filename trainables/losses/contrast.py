@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from trainables.losses import compiled
-from trainables.losses.scores import Pairs, Slope, tangential
+from trainables.losses.pairs import Pairs, Slope, tangential
 
 IDENTICAL = 1e-5
 """A positive at least this near to 1 is the same image: the pair loss leaves it out."""

@@ -10,8 +10,8 @@ import triton
 from torch import Tensor
 
 from trainables.losses import gpu_kernels
+from trainables.losses.pairs import Pairs, Slope, tangential
 from trainables.losses.positives import by_class
-from trainables.losses.scores import Pairs, Slope, tangential
 
 BLOCK, SMALL_BLOCK = 1024, 128
 """References at a time, and for batches that are not larger."""

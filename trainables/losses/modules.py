@@ -17,7 +17,8 @@ from trainables.losses.average_precision import CLAMP, Step, average_precision_l
 from trainables.losses.binned import Bins, binned_ap_loss
 from trainables.losses.blackbox import black_box_ap_loss
 from trainables.losses.contrast import calibration, pair_loss
-from trainables.losses.scores import Formula, Pairs, Slope, score_loss
+from trainables.losses.pairs import Formula, Pairs, Slope
+from trainables.losses.scores import score_loss
 
 
 class ScoreLoss(nn.Module):

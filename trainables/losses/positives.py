@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from trainables.losses.scores import Pairs
+from trainables.losses.pairs import Pairs
 
 BLOCK = {"cpu": 2**17, "cuda": 2**25}
 """Elements of a block: on a CPU what the second-level cache holds, on a GPU what keeps it busy."""

@@ -4,43 +4,14 @@ A formula knows its own gradient: it maps the scores (Q, M) of Q queries against
 on the scores). So only the gradient on the embeddings is kept for the backward pass, nothing of size Q x M.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from trainables.losses import compiled
-
-
-class Pairs(NamedTuple):
-    """Who is compared with whom."""
-
-    labels: Tensor  # (Q,)
-    ref_labels: Tensor  # (M,)
-    within_batch: bool  # the references are the queries themselves: reference i is query i
-
-    def same(self) -> Tensor:
-        """(Q, M) bool: of one class, the query itself among them."""
-        return self.labels[:, None] == self.ref_labels[None, :]
-
-
-class Slope(NamedTuple):
-    """A loss's gradient on the scores, and what it takes off along the embeddings themselves."""
-
-    scores: Tensor  # (Q, M)
-    length: Tensor | None = None  # (Q,) for a loss that normalises: the gradient along each query, to be removed
-    ref_length: Tensor | None = None  # (M,) the same along each reference
-
-
-Formula = Callable[[Tensor, Pairs, bool], tuple[Tensor, Slope | None]]
-"""(scores (Q, M), pairs, wanted) -> (scalar value, its gradient or None where it is not wanted)."""
-
-
-def tangential(scores: Tensor, gradient: Tensor) -> Slope:
-    """The gradient through a normalisation of the embeddings: e_i . sum_j g_ij e_j = sum_j g_ij s_ij is taken off."""
-    along = scores * gradient
-    return Slope(gradient, along.sum(1), along.sum(0))
+from trainables.losses.pairs import Formula, Pairs, Slope
 
 
 class _ScoreLoss(torch.autograd.Function):

@@ -1,31 +1,21 @@
 """Tiles counted by Triton against the plain way: on a GPU, or in Triton's interpreter in a process of its own."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
 
 from tests.trainables.evaluation.test_metrics import random_split
+from tests.trainables.interpreter import INTERPRETED, assert_passes_interpreted
 from trainables.evaluation import per_query_metrics, positive_ranks, tiles
 from trainables.evaluation.embeddings import class_codes, unit_rows
 from trainables.evaluation.search import Search, slices
 
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cpu" if INTERPRETED else "cuda"
 fused = pytest.mark.skipif(not (INTERPRETED or torch.cuda.is_available()), reason="needs a CUDA device")
 
 
 def test_in_the_interpreter():
-    pytest.importorskip("triton")
-    if INTERPRETED:
-        pytest.skip("this is it")
-    command = [sys.executable, "-m", "pytest", __file__, "-p", "no:cacheprovider", "-m", "gpu"]
-    run = subprocess.run(command, env={**os.environ, "TRITON_INTERPRET": "1"}, capture_output=True, text=True)
-    assert run.returncode == 0, run.stdout + run.stderr
-    assert " passed" in run.stdout
+    assert_passes_interpreted(__file__)
 
 
 @pytest.fixture

@@ -1,20 +1,16 @@
 """The GPU's kernels against the plain form in float64, on a GPU, or in Triton's interpreter in a process of its own."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 from torch import Tensor
 
+from tests.trainables.interpreter import INTERPRETED, assert_passes_interpreted
 from tests.trainables.losses.cases import unit
 from tests.trainables.losses.test_kernels import CASES, LOSSES, at_random, batch, memory, near
 from trainables import losses
 from trainables.losses import compiled
-from trainables.losses.scores import Pairs, Slope
+from trainables.losses.pairs import Pairs, Slope
 
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cpu" if INTERPRETED else "cuda"
 LARGE = {
     "several_blocks": batch(unit(1100, 1, 64), at_random(1100, 200)),
@@ -29,13 +25,7 @@ fused = pytest.mark.skipif(not (INTERPRETED or torch.cuda.is_available()), reaso
 
 
 def test_in_the_interpreter() -> None:
-    pytest.importorskip("triton")
-    if INTERPRETED:
-        pytest.skip("this is it")
-    command = [sys.executable, "-m", "pytest", __file__, "-p", "no:cacheprovider", "-m", "gpu"]
-    run = subprocess.run(command, env={**os.environ, "TRITON_INTERPRET": "1"}, capture_output=True, text=True)
-    assert run.returncode == 0, run.stdout + run.stderr
-    assert " passed" in run.stdout
+    assert_passes_interpreted(__file__)
 
 
 def found(

@@ -19,7 +19,7 @@ from tests.trainables.losses.cases import LABELS, MEMORY, gradient, unit
 from trainables import losses
 from trainables.losses import compiled
 from trainables.losses.modules import ScoreLoss
-from trainables.losses.scores import Pairs
+from trainables.losses.pairs import Pairs
 
 pytestmark = pytest.mark.skipif(compiled.kernels(torch.zeros(1)) is None, reason="needs numba")
 

@@ -11,7 +11,7 @@ import trainables.losses
 from tests.trainables.losses.cases import LABELS, MEMORY, gradient, unit
 from trainables import losses
 from trainables.losses.modules import ScoreLoss
-from trainables.losses.scores import Pairs, Slope
+from trainables.losses.pairs import Pairs, Slope
 
 ALL = {name: getattr(losses, name)() for name in losses.__all__}
 RANKED = ["SupAP", "SmoothAP", "FastAP", "SoftBinAP", "BlackBoxAP"]
