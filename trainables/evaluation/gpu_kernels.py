@@ -10,14 +10,16 @@ def note(near, first, second, place, noted, capacity, rows: tl.constexpr, column
     reaches; noted's number, behind them, then stays somewhere above it."""
     flat = tl.reshape(near.to(tl.int32), [rows * columns])
     number = tl.sum(flat)
-    # all pairs of a collapsed network are near: a number that counted them would come round
-    if (number > 0) & (tl.load(noted + 3 * capacity, volatile=True) <= capacity):
-        at = tl.atomic_add(noted + 3 * capacity, number) + tl.cumsum(flat) - 1
-        some = (flat > 0) & (at < capacity)
-        empty = tl.zeros([rows, columns], tl.int32)
-        tl.store(noted + at, tl.reshape(first[:, None] + empty, [rows * columns]), some)
-        tl.store(noted + capacity + at, tl.reshape(second[None, :] + empty, [rows * columns]), some)
-        tl.store(noted + 2 * capacity + at, tl.zeros([rows * columns], tl.int32) + place, some)
+    if number > 0:  # noqa: SIM102
+        # All pairs of a collapsed network are near: a number that counted them would come round. It is read by an
+        # atomic, which gives all threads of the program one answer; a load may not.
+        if tl.atomic_add(noted + 3 * capacity, 0) <= capacity:
+            at = tl.atomic_add(noted + 3 * capacity, number) + tl.cumsum(flat) - 1
+            some = (flat > 0) & (at < capacity)
+            empty = tl.zeros([rows, columns], tl.int32)
+            tl.store(noted + at, tl.reshape(first[:, None] + empty, [rows * columns]), some)
+            tl.store(noted + capacity + at, tl.reshape(second[None, :] + empty, [rows * columns]), some)
+            tl.store(noted + 2 * capacity + at, tl.zeros([rows * columns], tl.int32) + place, some)
 
 
 @triton.jit
