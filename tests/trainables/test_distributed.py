@@ -4,7 +4,6 @@ import itertools
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ import torch
 from torch import nn
 
 from tests.conftest import write_emoji
+from tests.ports import free_port
 from tests.trainables import ranks
 from trainables import Training, compose
 from trainables.data import Emoji, MPerClassSampler, TrainLoader, build_transform
@@ -244,11 +244,6 @@ def test_an_incomplete_environment_is_a_mistake_in_one_line() -> None:
         assert world.size == 1
     with from_environment({"WORLD_SIZE": "1", "RANK": "0"}) as world:
         assert world.size == 1
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def torchrun(overrides: list[str], folder: Path, data: Path) -> "subprocess.Popen[str]":

@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.ports import free_port
+
 NAME, PASSWORD = "keeper", "hunter2-of-the-keeper"
 LOGIN = """[mlflow]
 default_permission = READ
@@ -17,12 +19,6 @@ admin_username = {name}
 authorization_function = mlflow.server.auth:authenticate_request_basic_auth
 auth_cache_ttl_seconds = 600
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Server:

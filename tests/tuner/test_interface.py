@@ -13,17 +13,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.ports import free_port
 from tuner.__main__ import main
 from tuner.interface import newest
 from tuner.journal import FILE, Journal
 from tuner.sweep import Sweep
 from tuner.tracking import Tracker
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_a_taken_port_is_one_line(sweep_file: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,16 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
 from tuner.tracking import Tracker
 
 pytestmark = pytest.mark.slow
 PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1:]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture

@@ -161,7 +161,7 @@ def test_interrupted_both_ways_killed_and_resumed(
     longer = ["--set", "train=[dataset.sampler.kwargs.batch_size=16, experience.max_iter=16]"]
     journals = []
     for how, count in ((signal.SIGINT, 6), (signal.SIGTERM, 12), (signal.SIGKILL, 18)):
-        process = start(sweep_file, *longer, *(["--resume", "--set", ONE] if journals else []))
+        process = start(sweep_file, *longer, *(["--resume"] if journals else []))
         wait_for(lambda count=count: reports(folder) >= count)
         began = time.monotonic()
         process.send_signal(how)

@@ -18,8 +18,8 @@ import psutil
 import pytest
 from PIL import Image
 
+from tests.ports import free_port
 from tests.tuner.takehome.conftest import train, write_sweep
-from tests.tuner.test_interface import free_port
 from trainables.exported import load_model
 from tuner import store
 from tuner.__main__ import main
