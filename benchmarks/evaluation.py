@@ -91,14 +91,19 @@ def faiss_then_labels(rows: NDArray[np.float32], labels: NDArray[np.int64], k: i
 
 def product_then_topk(rows: NDArray[np.float32], labels: NDArray[np.int64], k: int) -> dict[str, float]:
     """A strip of the product at a time, its k highest, whether their labels match."""
-    all_rows, all_labels = torch.from_numpy(rows), torch.from_numpy(labels)
+    return listed_metrics(topk_matches(torch.from_numpy(rows), torch.from_numpy(labels), k, STRIP), labels)
+
+
+def topk_matches(rows: torch.Tensor, labels: torch.Tensor, k: int, strip: int) -> torch.Tensor:
+    """(N, k) bool, on the device of the rows (N, D): whether the k others that score highest have the row's label."""
     matches = []
-    for start in range(0, len(rows), STRIP):
-        scores = all_rows[start : start + STRIP] @ all_rows.T
-        scores[torch.arange(len(scores)), start + torch.arange(len(scores))] = -torch.inf
+    for start in range(0, len(rows), strip):
+        scores = rows[start : start + strip] @ rows.T
+        own = torch.arange(len(scores), device=rows.device)
+        scores[own, start + own] = -torch.inf
         found = scores.topk(min(k, len(rows) - 1), dim=1).indices
-        matches.append(all_labels[found] == all_labels[start : start + STRIP, None])
-    return listed_metrics(torch.cat(matches), labels)
+        matches.append(labels[found] == labels[start : start + strip, None])
+    return torch.cat(matches)
 
 
 def listed_metrics(match: torch.Tensor, labels: NDArray[np.int64]) -> dict[str, float]:

@@ -23,7 +23,7 @@ from benchmarks.peers import all_pairs
 from trainables.evaluation import retrieval_metrics
 from trainables.losses import ROADMAP, SmoothAP, SupAP
 
-SUBJECT = "gpu"
+SUBJECT = epoch.GPU
 DEVICE = "cuda"
 STRIP = 4096  # rows of a product
 TIMES = 20  # steps of a loss in a round
@@ -118,15 +118,8 @@ def _strips(rows: Tensor) -> None:
 
 
 def listed(rows: Tensor, classes: Tensor, labels: NDArray) -> dict[str, float]:
-    """A strip of the product at a time, its 1,000 highest, whether their labels match; no whole AP."""
-    matches = []
-    for start in range(0, len(rows), STRIP):
-        scores = rows[start : start + STRIP] @ rows.T
-        own = torch.arange(len(scores), device=rows.device)
-        scores[own, start + own] = -torch.inf
-        found = scores.topk(min(max(KS), len(rows) - 1), dim=1).indices
-        matches.append(classes[found] == classes[start : start + STRIP, None])
-    return evaluation.listed_metrics(torch.cat(matches), labels)
+    """By the 1,000 highest of each strip; no whole AP."""
+    return evaluation.listed_metrics(evaluation.topk_matches(rows, classes, max(KS), STRIP), labels)
 
 
 def epochs(full: bool) -> list[Row]:

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from trainables import gpu_compiler
 from trainables.evaluation import retrieval_metrics
-from trainables.losses import ROADMAP, compiled
+from trainables.losses import ROADMAP
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -35,11 +35,9 @@ def test_without_kernels_losses_and_metrics_are_what_they_are(monkeypatch: pytes
     found = []
     for there in (True, False):
         monkeypatch.setattr(gpu_compiler, "works", lambda there=there: there)
-        compiled._load_fused.cache_clear()
         value = ROADMAP()(rows, labels)
         found.append(
             (value, *torch.autograd.grad(value, rows), retrieval_metrics(rows.detach(), labels)["recall_at_1"])
         )
-    compiled._load_fused.cache_clear()
     torch.testing.assert_close(*(each[:2] for each in found), rtol=1e-4, atol=1e-6)
     assert found[0][2] == found[1][2]

@@ -5,7 +5,6 @@ pytest tests/tuner/test_pages.py --screenshots docs    # the README's pictures o
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import pytest
 from PIL import Image
 
 from tests import browser
+from tests.ports import free_port
 from tests.tuner.reporting.made import made_sweep
 from tuner import store
 from tuner.analysis.commands import found
@@ -44,9 +44,7 @@ def served(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     (folder / FOLDER).mkdir()
     write_page(made, folder / FOLDER / PAGE)  # without its PNGs, which take longest
     assert store.attach(sweep.tracking, sweep.name, "made", folder / FOLDER, FOLDER) == ""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "tuner", "ui", "--port", str(port)],  # the newest sweep of the working folder
         cwd=folder,

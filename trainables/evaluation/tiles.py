@@ -41,7 +41,11 @@ class Tiles:
         self.compiled, octets_first = ways(search.query.device, shapes)
         self.filter = Filter(search) if octets_first else None
         self._tried = self._left_open = 0
-        self._on_gpu = _gpu_counter(search) if triton_there(search.query.device) else None
+        self._on_gpu: Any = None
+        if triton_there(search.query.device):
+            from .fused import Counter
+
+            self._on_gpu = Counter(search)
 
     def settled(self, tallies: Sequence[Tally]) -> bool:
         """Whether what was counted into these is all; else they are to be cleared and counted again, another way.
@@ -167,9 +171,3 @@ def kernel_there() -> bool:
 def triton_there(device: torch.device) -> bool:
     """Whether tiles on this device are counted by Triton."""
     return device.type == "cuda" and gpu_compiler.works()
-
-
-def _gpu_counter(search: Search) -> Any:
-    from .fused import Counter
-
-    return Counter(search)

@@ -33,16 +33,10 @@ def kernels(scores: Tensor) -> Any | None:
     return _load() if scores.device.type == "cpu" and scores.dtype == torch.float32 else None
 
 
-@cache
-def _load_fused() -> ModuleType | None:
-    """The kernels for a GPU; None where they cannot be compiled."""
-    return importlib.import_module("trainables.losses.fused") if gpu_compiler.works() else None
-
-
 def fused(scores: Tensor, labels: Tensor) -> Any | None:
-    """The module of the GPU's kernels, where they take these: float32 on a GPU, labels that are whole numbers."""
+    """The GPU's kernels, where they can be compiled and take these: float32 on a GPU, labels that are whole numbers."""
     serve = scores.is_cuda and scores.dtype == torch.float32 and scores.numel() and not labels.is_floating_point()
-    return _load_fused() if serve else None
+    return importlib.import_module("trainables.losses.fused") if serve and gpu_compiler.works() else None
 
 
 class Listed(NamedTuple):

@@ -128,7 +128,7 @@ def violation_gradient(
     scores, labels, ref_labels, weights, gradient, width, near_bound, far_bound, within_batch: tl.constexpr,
     block: tl.constexpr,
 ):  # fmt: skip
-    """Program (i, b): the gradient on query i's references of block b. weights: of a far negative, a near positive."""
+    """Program (i, b): the gradient on query i's references of block b. weights: of a positive, of a negative."""
     query = tl.program_id(0).to(tl.int64)
     at = tl.program_id(1) * block + tl.arange(0, block)
     there = at < width

@@ -19,7 +19,7 @@ from tests.trainables.losses.cases import LABELS, MEMORY, gradient, unit
 from trainables import losses
 from trainables.losses import compiled
 from trainables.losses.modules import ScoreLoss
-from trainables.losses.pairs import Pairs
+from trainables.losses.pairs import Pairs, Slope
 
 pytestmark = pytest.mark.skipif(compiled.kernels(torch.zeros(1)) is None, reason="needs numba")
 
@@ -85,6 +85,18 @@ def near(found: Tensor, wanted: Tensor) -> bool:
     return float((found - wanted).norm()) <= 1e-5 * float(wanted.norm()) + 2e-7
 
 
+def assert_same(given: tuple[Tensor, Slope | None], exact: tuple[Tensor, Slope | None]) -> None:
+    """Two values with their gradients."""
+    (value, slope), (expected, plain) = given, exact
+    assert slope is not None and plain is not None
+    assert value.item() == pytest.approx(expected.item(), rel=2e-6, abs=2e-6)
+    for found, wanted in zip(slope, plain, strict=True):
+        assert (found is None) == (wanted is None)
+        if found is not None and wanted is not None:
+            assert found.shape == wanted.shape
+            assert near(found, wanted)
+
+
 @pytest.fixture
 def every_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small batches too are shared out."""
@@ -98,15 +110,8 @@ def test_the_plain_form_has_the_same_numbers(loss: str, case: str) -> None:
     (scores, pairs), formula = CASES[case], LOSSES[loss].formula
     before = scores.clone()
     value, slope = formula(scores, pairs, True)
-    expected, plain = formula(scores.double(), pairs, True)
     assert torch.equal(scores, before)
-    assert slope is not None and plain is not None
-    assert value.item() == pytest.approx(expected.item(), rel=2e-6, abs=2e-6)
-    for found, wanted in zip(slope, plain, strict=True):
-        assert (found is None) == (wanted is None)
-        if found is not None and wanted is not None:
-            assert found.shape == wanted.shape
-            assert near(found, wanted)
+    assert_same((value, slope), formula(scores.double(), pairs, True))
     assert formula(scores, pairs, False) == (value, None)
 
 
