@@ -29,11 +29,11 @@ def chosen_engine(
     shape = min(queries, edge), min(gallery, edge), dim
     rows, columns = -(-queries // edge), -(-gallery // edge)
     tiles = rows * (rows + 1) // 2 if queries == gallery else rows * columns
-    compiled, octets_first = ways(device, [shape] * tiles)
+    compiled, bits = ways(device, [shape] * tiles)
     by = " by the compiled kernel" if compiled else " by Triton" if triton_there(device) else ""
     products = f"products at {product_precision(device, [shape])!r}"
-    if octets_first:
-        products = f"products in 8 bits, near ones again in 16, then {products}"
+    if bits:
+        products = f"products in {bits} bits, near ones again{' in 16' if bits == 8 else ''}, then {products}"
     threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
     return f"counting on {device.type}{by}, tiles of {edge}, {products}{threads}"
 

@@ -65,8 +65,11 @@ def count_keys(keys: Ints, tile: Tile) -> Found:
     height, width = keys.shape
     bounds, counts, column_counts = _prepared(tile, width)
     total, flat = 0, keys.reshape(-1)
-    for i in range(height):
-        total += _count_row(i, flat, i * width, 0, width, bounds, tile, counts, column_counts)
+    for at in range(0, len(flat), LANES):
+        ordered(flat, at)
+    for left in range(0, width, PANEL):
+        right = min(left + PANEL, width)
+        total += count_rows(0, height, flat, width, left, right, bounds, tile, counts, column_counts)
         if total > tile.most:
             return False, counts, column_counts
     return True, counts, column_counts
@@ -119,17 +122,20 @@ def count_octets(eight: Eight, tile: Tile) -> Found:
                         product = crossed(codes, rest, i * depth, others, others_rest, j * depth, depth)
                         product -= 128 * (eight.sums[j] + eight.rest_sums[j])
                         scores[begin + j] += np.float32(product) * (eight.row_scale[i] * scale[j] * _FINER)
-                total += _count_row(i, strip, begin, left, right, bounds, tile, counts, column_counts)
+                    ordered(strip, begin + c)
+            last = min(first + HEIGHT, height)
+            total += count_rows(first, last, strip, width, left, right, bounds, tile, counts, column_counts)
             if total > tile.most:
                 return False, counts, column_counts
     return True, counts, column_counts
 
 
 @njit(nogil=True)
-def _count_row(
-    i: int,
-    flat: Ints,
-    begin: int,
+def count_rows(
+    first: int,
+    last: int,
+    keys: Ints,
+    width: int,
     left: int,
     right: int,
     bounds: Bounds,
@@ -137,32 +143,37 @@ def _count_row(
     counts: Ints,
     column_counts: Ints,
 ) -> int:
-    """Counts row i, the bits of whose scores are flat[begin:], with some columns in both directions; how many of the
-    comparisons were too near to call."""
+    """Counts the rows from `first`, keys[(i - first) * width:] of each, with some columns in both directions.
+
+    How many of the comparisons were too near to call; it stops where these are more than `tile.most`.
+    """
     row_low, row_high, column_low, column_high = bounds
     low, high, tally = column_low.reshape(-1), column_high.reshape(-1), column_counts.reshape(-1)
-    width, total = column_low.shape[1], 0
-    for c in range(left, right, LANES):
-        ordered(flat, begin + c)
-        for p in range(counts.shape[1]):
-            may, doubt = reached(flat, begin + c, row_low[p, i], row_high[p, i])
-            if may == 0:
-                break
-            counts[i, p] += ones(may)
-            while doubt != 0:
-                j = c + trailing_zeros(doubt)
-                doubt &= doubt - np.uint64(1)
-                counts[i, p] -= _below(tile.rows, tile.columns, i, j, tile.row_exact[i, p], tile.error)
-                total += 1
-        for p in range(len(column_counts)):
-            may, doubt = tallied(flat, begin + c, low, high, tally, p * width + c)
-            if may == 0:
-                break
-            while doubt != 0:
-                j = c + trailing_zeros(doubt)
-                doubt &= doubt - np.uint64(1)
-                column_counts[p, j] -= _below(tile.rows, tile.columns, i, j, tile.column_exact[j, p], tile.error)
-                total += 1
+    total = 0
+    for i in range(first, last):
+        for c in range(left, right, LANES):
+            at = (i - first) * width + c
+            for p in range(counts.shape[1]):
+                may, doubt = reached(keys, at, row_low[p, i], row_high[p, i])
+                if may == 0:
+                    break
+                counts[i, p] += ones(may)
+                while doubt != 0:
+                    j = c + trailing_zeros(doubt)
+                    doubt &= doubt - np.uint64(1)
+                    counts[i, p] -= _below(tile.rows, tile.columns, i, j, tile.row_exact[i, p], tile.error)
+                    total += 1
+            for p in range(len(column_counts)):
+                may, doubt = tallied(keys, at, low, high, tally, p * column_low.shape[1] + c)
+                if may == 0:
+                    break
+                while doubt != 0:
+                    j = c + trailing_zeros(doubt)
+                    doubt &= doubt - np.uint64(1)
+                    column_counts[p, j] -= _below(tile.rows, tile.columns, i, j, tile.column_exact[j, p], tile.error)
+                    total += 1
+        if total > tile.most:
+            break
     return total
 
 

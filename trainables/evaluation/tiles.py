@@ -1,12 +1,13 @@
 """A tile of scores, counted in its rows and in its columns by the fastest of the ways that this machine has.
 
-All give the same counts. The product: of rows in eight bits first where that is fast and the kernel counts, float32
-where that leaves too much open. The count: the compiled kernel, on a GPU Triton's, or without them torch and numpy.
+All give the same counts. The product: of rows in eight or in sixteen bits first where that is fast and the kernel
+counts, float32 where that leaves too much open. The count: the compiled kernel, on a GPU Triton's, or without them
+torch and numpy.
 """
 
 from collections.abc import Collection, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from trainables import gpu_compiler
 from .counting import counts_against, rounding_bound
 from .precision import Shape
 from .rotated import octets
+from .rounded import rounded, steps_of
 from .search import Search, length
 from .tally import Tally
 
@@ -26,7 +28,7 @@ FEW_TILES = 128
 NEAR, FILTERED = 1 / 12, 1 / 4
 # Thresholds a row: above, sorting the scores is cheaper than passing over them for each.
 WIDEST = 256
-# Tiles that eight bits left open, at least and of those tried: then they are not tried any more.
+# Tiles that a filter left open, at least and of those tried: then they are not tried any more.
 _LEFT_OPEN, _SHARE = 4, 1 / 3
 
 Counts = tuple[Tensor, Tensor]
@@ -38,8 +40,8 @@ class Tiles:
     def __init__(self, search: Search, shapes: Collection[Shape]) -> None:
         """shapes: of every tile to come."""
         self.search = search
-        self.compiled, octets_first = ways(search.query.device, shapes)
-        self.filter = Filter(search) if octets_first else None
+        self.compiled, bits = ways(search.query.device, shapes)
+        self.filter = FILTERS[bits](search) if bits else None
         self._tried = self._left_open = 0
         self._on_gpu: Any = None
         if triton_there(search.query.device):
@@ -95,15 +97,23 @@ class Tiles:
         return counts_against(scores, exact, mine, theirs), counts_against(scores.T, turned, theirs, mine)
 
 
-class Filter:
-    """Rows in eight bits and the next eight: most comparisons in much less time than float32 takes."""
+class Filter(Protocol):
+    """Products of rows in few bits: most comparisons in much less time than float32 takes."""
+
+    def __init__(self, search: Search) -> None: ...
+
+    def count(self, rows: slice, columns: slice, exact: Tensor, turned: Tensor) -> Counts | None:
+        """As `count_compiled`; None where too much is left open."""
+
+
+class EightBits:
+    """Rows in eight bits and, where that leaves a comparison open, the next eight."""
 
     def __init__(self, search: Search) -> None:
         self.search, self.query = search, octets(search.query)
         self.gallery = self.query if search.gallery is search.query else octets(search.gallery)
 
     def count(self, rows: slice, columns: slice, exact: Tensor, turned: Tensor) -> Counts | None:
-        """As `count_compiled`; None where too much is left open."""
         from . import kernel
 
         mine, theirs = self.query.part(rows), self.gallery.part(columns)
@@ -113,6 +123,28 @@ class Filter:
         pairs = self.search.query[rows], self.search.gallery[columns]
         tile = _tile(*pairs, exact, turned, float(mine.fine_margin.max() + theirs.fine_margin.max()), FILTERED)
         return _counts(kernel.count_octets(eight, tile), length(columns))
+
+
+class SixteenBits:
+    """Rows in sixteen bits: few pairs are nearer to a threshold than their rounding."""
+
+    def __init__(self, search: Search) -> None:
+        self.search, self.steps = search, steps_of(search)
+        self.query = rounded(search.query, self.steps)
+        self.gallery = self.query if search.gallery is search.query else rounded(search.gallery, self.steps)
+
+    def count(self, rows: slice, columns: slice, exact: Tensor, turned: Tensor) -> Counts | None:
+        from . import word_kernel
+
+        mine, theirs = self.query.part(rows), self.gallery.part(columns)
+        skipped = self.search.skipped(rows, columns).numpy()
+        sixteen = word_kernel.Sixteen(mine.codes.numpy(), theirs.codes.numpy(), skipped, self.steps**2)
+        pairs = self.search.query[rows], self.search.gallery[columns]
+        tile = _tile(*pairs, exact, turned, float(mine.margin.max() + theirs.margin.max()), NEAR)
+        return _counts(word_kernel.count_words(sixteen, tile), length(columns))
+
+
+FILTERS: dict[int, type[Filter]] = {8: EightBits, 16: SixteenBits}
 
 
 def count_compiled(
@@ -145,17 +177,18 @@ def _counts(found: tuple[bool, Any, Any], width: int) -> Counts | None:
     return (torch.from_numpy(counts), torch.from_numpy(turned_counts[:, :width]).T) if done else None
 
 
-def ways(device: torch.device, shapes: Collection[Shape]) -> tuple[bool, bool]:
-    """Whether the compiled kernel counts tiles of these products, and whether it multiplies in eight bits first."""
+def ways(device: torch.device, shapes: Collection[Shape]) -> tuple[bool, int]:
+    """Whether the compiled kernel counts tiles of these products, and of how many bits it multiplies first; 0: none."""
     compiled = device.type == "cpu" and len(shapes) >= FEW_TILES and kernel_there()
-    return compiled, compiled and octets_serve(max(shapes))
+    return compiled, fast_bits(max(shapes)) if compiled else 0
 
 
-def octets_serve(shape: Shape) -> bool:
-    """Whether products of 8-bit rows are fast here."""
+def fast_bits(shape: Shape) -> int:
+    """In 8 or 16 bits products of rows are much faster here than in float32; 0: in neither."""
     from .octets import octets_pay
+    from .words import words_pay
 
-    return octets_pay(shape)
+    return 8 if octets_pay(shape) else 16 if words_pay(shape) else 0
 
 
 @cache

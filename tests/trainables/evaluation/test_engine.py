@@ -102,10 +102,11 @@ def test_metrics_are_told_with_their_products(monkeypatch, name):
 
 def test_metrics_are_told_with_their_kernel(monkeypatch):
     monkeypatch.setattr(tiles, "kernel_there", lambda: True)
-    monkeypatch.setattr(tiles, "octets_serve", lambda shape: True)
-    told = chosen_engine(60_000, 60_000, 64)
-    assert told.startswith("counting on cpu by the compiled kernel, tiles of 768, products in 8 bits")
-    monkeypatch.setattr(tiles, "octets_serve", lambda shape: False)
+    for bits, said in ((8, "products in 8 bits, near ones again in 16, then"), (16, "products in 16 bits, near ones")):
+        monkeypatch.setattr(tiles, "fast_bits", lambda shape, bits=bits: bits)
+        told = chosen_engine(60_000, 60_000, 64)
+        assert told.startswith(f"counting on cpu by the compiled kernel, tiles of 768, {said}")
+    monkeypatch.setattr(tiles, "fast_bits", lambda shape: 0)
     assert chosen_engine(3_000, 60_000, 64).startswith(
         "counting on cpu by the compiled kernel, tiles of 768, products at"
     )

@@ -12,17 +12,18 @@ from tests.trainables.evaluation.test_metrics import compare_with_slow, random_s
 from trainables.evaluation import counting, per_query_metrics, positive_ranks, ranks, retrieval_metrics, tiles
 from trainables.evaluation.embeddings import unit_rows
 from trainables.evaluation.octets import octets_there
+from trainables.evaluation.words import words_there
 
 
-@pytest.fixture(autouse=True, params=["torch", "kernel", "kernel-octets"])
+@pytest.fixture(autouse=True, params=["torch", "kernel", "kernel-8", "kernel-16"])
 def way(request, monkeypatch):
     """Every test with every way of counting, whatever is worth it at its size and on this machine."""
-    compiled, octets = "kernel" in request.param, "octets" in request.param
-    if octets and not octets_there():
-        pytest.skip("this processor does not multiply bytes")
+    compiled, bits = "kernel" in request.param, int(request.param.partition("-")[2] or 0)
+    if bits and not {8: octets_there, 16: words_there}[bits]():
+        pytest.skip("this processor has no such product")
     monkeypatch.setattr(tiles, "FEW_TILES", 0 if compiled else np.inf)
     monkeypatch.setattr(tiles, "kernel_there", lambda: compiled)
-    monkeypatch.setattr(tiles, "octets_serve", lambda shape: octets)
+    monkeypatch.setattr(tiles, "fast_bits", lambda shape: bits)
 
 
 def flat_ranks(rows, labels, gallery=None, gallery_labels=None, tile=None):

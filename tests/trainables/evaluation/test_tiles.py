@@ -1,4 +1,4 @@
-"""A tile counted by the kernel from 8-bit and float32 products: against comparisons one by one."""
+"""A tile counted by the kernel from 8-bit, 16-bit and float32 products: against comparisons one by one."""
 
 import numpy as np
 import pytest
@@ -10,10 +10,15 @@ from trainables.evaluation.counting import counts_against
 from trainables.evaluation.embeddings import unit_rows
 from trainables.evaluation.octets import octets_pay, octets_there, products
 from trainables.evaluation.rotated import FINER, octets, rotated
+from trainables.evaluation.rounded import rounded, steps_of
 from trainables.evaluation.search import Search
-from trainables.evaluation.tiles import Filter, count_compiled
+from trainables.evaluation.tiles import FILTERS, count_compiled
+from trainables.evaluation.words import products as word_products
+from trainables.evaluation.words import words_pay, words_there
 
 needs_octets = pytest.mark.skipif(not octets_there(), reason="this processor does not multiply bytes")
+needs_words = pytest.mark.skipif(not words_there(), reason="this processor does not multiply pairs of 16 bits")
+EIGHT, SIXTEEN = pytest.param(8, marks=needs_octets), pytest.param(16, marks=needs_words)
 
 
 def some_rows(count, dim, seed):
@@ -40,6 +45,18 @@ def one_by_one(exact, thresholds, counting):
     )
 
 
+def leave_all_to_the_filters(monkeypatch):
+    for share in ("NEAR", "FILTERED"):
+        monkeypatch.setattr(tiles, share, 100.0)
+
+
+def noted(monkeypatch, kind):
+    """The calls of a filter's count, as they come."""
+    calls, count = [], kind.count
+    monkeypatch.setattr(kind, "count", lambda self, *part: calls.append(part) or count(self, *part))
+    return calls
+
+
 def search_of(rows, columns):
     """A search in which no class is on both sides."""
     return Search.sort(rows, np.arange(len(rows)), columns, np.arange(len(columns)) + len(rows))
@@ -47,8 +64,8 @@ def search_of(rows, columns):
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (5, 64), (33, 70), (64, 300), (20, 900)])
 @pytest.mark.parametrize("dim", [3, 24, 100, 512])
-@pytest.mark.parametrize("way", [pytest.param("octets", marks=needs_octets), "float32"])
-def test_counts_are_those_of_every_comparison(monkeypatch, way, dim, height, width):
+@pytest.mark.parametrize("bits", [EIGHT, SIXTEEN, 32])
+def test_counts_are_those_of_every_comparison(monkeypatch, bits, dim, height, width):
     rows, columns = some_rows(height, dim, 1), some_rows(width, dim, 2)
     columns[: min(height, width)] = rows[:width]  # every score of these is near another's
     columns[-1] = 0
@@ -58,15 +75,15 @@ def test_counts_are_those_of_every_comparison(monkeypatch, way, dim, height, wid
     first = np.random.default_rng(5).integers(width, size=height)
     for row, start in zip(counting, first, strict=True):
         row[start : start + 5] = False
-    if way == "float32":
+    if bits == 32:
         scores = rows @ columns.T
         scores[~torch.from_numpy(counting)] = -torch.inf
         found = count_compiled(scores, rows, columns, thresholds, turned, 100.0)
     else:
-        monkeypatch.setattr(tiles, "FILTERED", 100.0)
+        leave_all_to_the_filters(monkeypatch)
         ends = torch.from_numpy(np.stack([first, np.minimum(first + 5, width)], 1).astype(np.int32))
         monkeypatch.setattr(Search, "skipped", lambda self, rows, columns: ends)
-        filtered = Filter(search_of(rows, columns))
+        filtered = FILTERS[bits](search_of(rows, columns))
         found = filtered.count(slice(0, height), slice(0, width), thresholds, turned)
     np.testing.assert_array_equal(found[0].numpy(), one_by_one(exact, thresholds, counting))
     np.testing.assert_array_equal(found[1].numpy(), one_by_one(exact.T, turned, counting.T))
@@ -87,10 +104,10 @@ def some_embeddings(kind, count, dim, random):
     return rows.astype(np.float32)
 
 
-@needs_octets
+@pytest.mark.parametrize("bits", [EIGHT, SIXTEEN])
 @pytest.mark.parametrize("kind", ["dense", "sparse", "one direction", "falling", "tiny"])
 @pytest.mark.parametrize(("dim", "gallery"), [(5, 0), (64, 700), (200, 0), (1100, 300)])
-def test_metrics_are_those_of_the_plain_way(monkeypatch, kind, dim, gallery):
+def test_metrics_are_those_of_the_plain_way(monkeypatch, bits, kind, dim, gallery):
     random = np.random.default_rng(dim)
     rows, labels = some_embeddings(kind, 500, dim, random), random.integers(60, size=500)
     split = rows, labels
@@ -100,11 +117,9 @@ def test_metrics_are_those_of_the_plain_way(monkeypatch, kind, dim, gallery):
         split = *split, others, random.integers(60, size=gallery)
     expected = per_query_metrics(*split, full_ranking=True, tile=100)
     monkeypatch.setattr(tiles, "FEW_TILES", 0)
-    monkeypatch.setattr(tiles, "octets_serve", lambda shape: True)
-    monkeypatch.setattr(tiles, "FILTERED", 100.0)
-    counted = []
-    count = Filter.count
-    monkeypatch.setattr(Filter, "count", lambda self, *part: counted.append(part) or count(self, *part))
+    monkeypatch.setattr(tiles, "fast_bits", lambda shape: bits)
+    leave_all_to_the_filters(monkeypatch)
+    counted = noted(monkeypatch, FILTERS[bits])
     found = per_query_metrics(*split, full_ranking=True, tile=100)
     assert counted
     for name, values in expected.items():
@@ -165,6 +180,30 @@ def test_a_rotation_changes_no_product(dim):
     assert spike.abs().max() <= 1 / 8
 
 
+@needs_words
+@pytest.mark.parametrize(("height", "width", "depth"), [(1, 1, 1), (6, 16, 32), (13, 130, 3)])
+def test_products_of_sixteen_bits_are_exact(height, width, depth):
+    random = np.random.default_rng(0)
+    rows, columns = (random.choice([-8000, -127, 0, 1, 8000], (size, 2 * depth)) for size in (height, width))
+    found = word_products(*(part.astype(np.int16).view(np.int32) for part in (rows, columns)))
+    np.testing.assert_array_equal(found[:height, :width], rows @ columns.T)
+
+
+@pytest.mark.parametrize("dim", [1, 3, 64, 96, 512])
+@pytest.mark.parametrize("kind", ["dense", "sparse", "falling", "one direction"])
+def test_products_in_sixteen_bits_are_within_their_margins(kind, dim):
+    random = np.random.default_rng(1)
+    rows, columns = (unit_rows(some_embeddings(kind, count, dim, random)) for count in (90, 70))
+    columns[:9] = rows[:9]
+    steps = steps_of(search_of(rows, columns))
+    mine, theirs = rounded(rows, steps), rounded(columns, steps)
+    product = mine.codes.view(torch.int16).double() @ theirs.codes.view(torch.int16).double().T
+    assert product.abs().max() < 2**31
+    margin = mine.margin[:, None] + theirs.margin
+    assert ((product - steps**2 * (rows.double() @ columns.double().T)).abs() <= margin).all()
+    assert margin.max() / steps**2 < 1e-3
+
+
 @needs_octets
 def test_eight_bits_are_taken_where_they_pay(monkeypatch):
     monkeypatch.setattr("trainables.evaluation.octets.much_faster", lambda way, peer: way() is not None)
@@ -178,23 +217,37 @@ def test_eight_bits_are_taken_where_they_pay(monkeypatch):
         octets_pay.cache_clear()
 
 
+@needs_words
+def test_sixteen_bits_are_taken_where_they_pay(monkeypatch):
+    monkeypatch.setattr("trainables.evaluation.octets.octets_there", lambda: False)
+    monkeypatch.setattr("trainables.evaluation.words.much_faster", lambda way, peer: way() is not None)
+    octets_pay.cache_clear()
+    words_pay.cache_clear()
+    try:
+        assert tiles.fast_bits((70, 65, 50)) == 16
+        assert tiles.fast_bits((70, 65, 2**15)) == 0
+        monkeypatch.setattr("trainables.evaluation.words.words_there", lambda: False)
+        assert tiles.fast_bits((70, 65, 51)) == 0
+    finally:
+        octets_pay.cache_clear()
+        words_pay.cache_clear()
+
+
 def test_faster_is_clearly_faster():
     slow = [[n * 0.5 for n in range(2000)] for _ in range(200)]
     assert precision.much_faster(lambda: None, lambda: [sum(part) for part in slow])
     assert not precision.much_faster(lambda: [sum(part) for part in slow], lambda: None)
 
 
-@needs_octets
-def test_eight_bits_are_given_up_where_they_leave_most_open(monkeypatch):
+@pytest.mark.parametrize("bits", [EIGHT, SIXTEEN])
+def test_few_bits_are_given_up_where_they_leave_most_open(monkeypatch, bits):
     """Rows as of an untrained network, all alike: float32 does the rest, with the same numbers."""
     rows, labels = random_split(size=600, classes=60, dim=16)
     rows = np.float32(1) + np.float32(1e-3) * rows
     expected = per_query_metrics(rows, labels, tile=64)
     monkeypatch.setattr(tiles, "FEW_TILES", 0)
-    monkeypatch.setattr(tiles, "octets_serve", lambda shape: True)
-    tried = []
-    count = Filter.count
-    monkeypatch.setattr(Filter, "count", lambda self, *part: tried.append(part) or count(self, *part))
+    monkeypatch.setattr(tiles, "fast_bits", lambda shape: bits)
+    tried = noted(monkeypatch, FILTERS[bits])
     found = per_query_metrics(rows, labels, tile=64)
     assert 0 < len(tried) < 10
     for name, values in expected.items():
