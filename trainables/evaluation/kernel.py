@@ -82,16 +82,20 @@ def count_octets(eight: Eight, tile: Tile) -> Found:
     width = len(eight.columns) + missing
     packed, starts = pack(eight.columns, eight.sums)
     strip, four = np.empty(HEIGHT * width, np.int32), np.empty(HEIGHT * eight.rows.shape[1], np.int32)
-    bounds, counts, column_counts = _prepared(tile, width)
+    counts, column_counts = (
+        np.zeros(tile.row_exact.shape, np.int32),
+        np.zeros((tile.column_exact.shape[1], width), np.int32),
+    )
     scale, margin = np.ones(width, np.float32), np.zeros(width, np.float32)
     scale[: width - missing], margin[: width - missing] = eight.column_scale, eight.column_margin
     exact, turned = tile.row_exact.astype(np.float32), np.full(column_counts.shape, np.inf, np.float32)
     turned[:, : width - missing] = tile.column_exact.T
-    thresholds = turned.reshape(-1)
+    thresholds, tally = turned.reshape(-1), column_counts.reshape(-1)
     depth, scores = eight.rows.shape[1], strip.view(np.float32)
     codes, rest = eight.rows.reshape(-1), eight.rest_rows.reshape(-1)
     others, others_rest = eight.columns.reshape(-1), eight.rest_columns.reshape(-1)
     lower, upper = np.empty(LANES, np.float32), np.empty(LANES, np.float32)
+    doubts, column_doubts = np.empty(exact.shape[1], np.uint64), np.empty(len(turned), np.uint64)
     never, total = np.iinfo(np.int32).min, 0
     for left in range(0, width, PANEL):
         right = min(left + PANEL, width)
@@ -103,18 +107,21 @@ def count_octets(eight: Eight, tile: Tile) -> Found:
                 strip[begin + width - missing : begin + width] = never
                 for c in range(left, right, LANES):
                     scored(strip, begin + c, scale, margin, c, eight.row_scale[i], eight.row_margin[i], lower, upper)
-                    near = np.uint64(0)
+                    near, passed, column_passed = np.uint64(0), 0, 0
                     # The thresholds rise: where none of 64 scores reaches one, none reaches the next.
                     for p in range(exact.shape[1]):
                         may, doubt = doubted(lower, upper, exact[i, p])
                         if may == 0:
                             break
-                        near |= doubt
+                        counts[i, p] += ones(may) - ones(doubt)
+                        doubts[p], near, passed = doubt, near | doubt, p + 1
                     for p in range(len(turned)):
-                        may, doubt = doubted_each(lower, upper, thresholds, p * width + c)
+                        may, doubt = doubted_each(lower, upper, thresholds, tally, p * width + c)
                         if may == 0:
                             break
-                        near |= doubt
+                        column_doubts[p], near, column_passed = doubt, near | doubt, p + 1
+                    if near == 0:
+                        continue
                     total += ones(near)
                     while near != 0:
                         j = c + trailing_zeros(near)
@@ -122,9 +129,27 @@ def count_octets(eight: Eight, tile: Tile) -> Found:
                         product = crossed(codes, rest, i * depth, others, others_rest, j * depth, depth)
                         product -= 128 * (eight.sums[j] + eight.rest_sums[j])
                         scores[begin + j] += np.float32(product) * (eight.row_scale[i] * scale[j] * _FINER)
-                    ordered(strip, begin + c)
-            last = min(first + HEIGHT, height)
-            total += count_rows(first, last, strip, width, left, right, bounds, tile, counts, column_counts)
+                    for p in range(passed):
+                        doubt = doubts[p]
+                        while doubt != 0:
+                            j = c + trailing_zeros(doubt)
+                            doubt &= doubt - np.uint64(1)
+                            above = scores[begin + j] - tile.row_exact[i, p]
+                            counts[i, p] += above >= -tile.margin
+                            if abs(above) <= tile.margin:
+                                counts[i, p] -= _below(tile.rows, tile.columns, i, j, tile.row_exact[i, p], tile.error)
+                                total += 1
+                    for p in range(column_passed):
+                        doubt = column_doubts[p]
+                        while doubt != 0:
+                            j = c + trailing_zeros(doubt)
+                            doubt &= doubt - np.uint64(1)
+                            above = scores[begin + j] - tile.column_exact[j, p]
+                            column_counts[p, j] += above >= -tile.margin
+                            if abs(above) <= tile.margin:
+                                bound = tile.column_exact[j, p]
+                                column_counts[p, j] -= _below(tile.rows, tile.columns, i, j, bound, tile.error)
+                                total += 1
             if total > tile.most:
                 return False, counts, column_counts
     return True, counts, column_counts

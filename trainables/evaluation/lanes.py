@@ -110,16 +110,20 @@ def doubted(context: Any, lower: Any, upper: Any, threshold: Any) -> Any:
 
 
 @intrinsic
-def doubted_each(context: Any, lower: Any, upper: Any, thresholds: Any, where: Any) -> Any:
-    """The same with a threshold for each, thresholds[where:]."""
+def doubted_each(context: Any, lower: Any, upper: Any, thresholds: Any, counts: Any, where: Any) -> Any:
+    """The same with a threshold for each, thresholds[where:]; counts[where:] grow by one where lower > threshold."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        *limits, thresholds, where = arguments
+        *limits, thresholds, counts, where = arguments
         limits = [_first(context, builder, signature.args[0], limit) for limit in limits]
         each = _load(builder, _address(context, builder, signature.args[2], thresholds, where))
+        place = _address(context, builder, signature.args[3], counts, where)
+        before = _load(builder, place)
+        certain = builder.sext(builder.fcmp_ordered(">", limits[0], each), before.type)
+        builder.store(builder.sub(before, certain), place, align=4)
         return _enclosing(context, builder, signature, limits, each)
 
-    return types.UniTuple(types.uint64, 2)(lower, upper, thresholds, where), generate
+    return types.UniTuple(types.uint64, 2)(lower, upper, thresholds, counts, where), generate
 
 
 @intrinsic

@@ -33,7 +33,7 @@ _RAISED = np.int32(-0x7F7F7F80)  # 128 in each of its four bytes
 
 
 def octets_there() -> bool:
-    """Whether numba compiles for a processor with the instruction; without it nothing here may be compiled."""
+    """Whether numba compiles for a processor with the instruction."""
     return "+avx512vnni" in cpu_target.target_context.codegen().magic_tuple()[2].split(",")
 
 
@@ -176,10 +176,20 @@ def crossed(
 
 
 def _dot(builder: Any, sums: Any, row: Any, column: Any) -> Any:
-    """sums + four products of bytes for each of 16."""
-    kind = ir.FunctionType(_VECTOR, [_VECTOR, _BYTES, _BYTES])
-    function = builder.module.declare_intrinsic("llvm.x86.avx512.vpdpbusd.512", (), kind)
-    return builder.call(function, [sums, builder.bitcast(row, _BYTES), builder.bitcast(column, _BYTES)])
+    """sums + four products of bytes, unsigned and signed, for each of 16."""
+    if octets_there():
+        kind = ir.FunctionType(_VECTOR, [_VECTOR, _BYTES, _BYTES])
+        function = builder.module.declare_intrinsic("llvm.x86.avx512.vpdpbusd.512", (), kind)
+        return builder.call(function, [sums, builder.bitcast(row, _BYTES), builder.bitcast(column, _BYTES)])
+    # Slow, for the tests of all the rest on other processors.
+    wide = ir.VectorType(_INT, 4 * _WIDE)
+    bytes_ = ir.VectorType(ir.IntType(8), 4 * _WIDE)
+    mine, theirs = (builder.bitcast(part, bytes_) for part in (row, column))
+    products = builder.mul(builder.zext(mine, wide), builder.sext(theirs, wide))
+    for part in range(4):
+        places = ir.Constant(_VECTOR, [4 * place + part for place in range(_WIDE)])
+        sums = builder.add(sums, builder.shuffle_vector(products, ir.Constant(wide, ir.Undefined), places))
+    return sums
 
 
 def _vector(builder: Any, array: Any, at: Any, part: int) -> Any:
