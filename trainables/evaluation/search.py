@@ -13,6 +13,8 @@ from .precision import Shape
 
 # Elements of a float64 operand of one class's exact product.
 _OPERAND = 2**21
+# Up to this share of a tile, its pairs of one class are left out one by one.
+_SPARSE = 1 / 8
 # Float64 elements of positives gathered at once.
 _GATHERED = 2**23
 
@@ -73,11 +75,19 @@ class Search:
         return self.without_positives(self.product(rows, columns), rows, columns)
 
     def without_positives(self, scores: Tensor, rows: slice, columns: slice) -> Tensor:
-        """scores (a, c), in place -inf where the classes are the same."""
+        """scores (a, c), contiguous, in place -inf where the classes are the same."""
         mine, theirs = self.query_codes[rows], self.gallery_codes[columns]
-        if mine[-1] >= theirs[0] and theirs[-1] >= mine[0]:
+        if mine[-1] < theirs[0] or theirs[-1] < mine[0]:
+            return scores
+        first, last = self.skipped(rows, columns).long().T
+        pairs = int((last - first).sum())
+        if scores.is_cuda or pairs > scores.numel() * _SPARSE:
             own, other = (torch.from_numpy(codes).to(scores.device) for codes in (mine, theirs))
-            scores.masked_fill_(own[:, None] == other[None, :], -torch.inf)
+            return scores.masked_fill_(own[:, None] == other[None, :], -torch.inf)
+        # The columns of a row's class follow one another: of row i those from i * c + first on.
+        begin = torch.arange(len(mine)) * scores.shape[1] + first - (last - first).cumsum(0) + (last - first)
+        places = torch.arange(pairs) + begin.repeat_interleave(last - first)
+        scores.view(-1).index_fill_(0, places, -torch.inf)
         return scores
 
     def skipped(self, rows: slice, columns: slice) -> Tensor:
