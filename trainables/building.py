@@ -10,7 +10,7 @@ from torch import nn
 
 from trainables import data
 from trainables.distributed import World
-from trainables.embedding import Forward, Precision
+from trainables.embedding import Forward, Precision, is_channels_last
 from trainables.errors import UserError, first_line, unknown
 from trainables.experiment import Experiment, LossTerm, OptimizerPart, Sampler
 from trainables.losses import metric_learning
@@ -207,7 +207,7 @@ def build_step(experiment: Experiment, net: RetrievalNet, world: World, images: 
     parts = build_optimizers(experiment.optimizer, net, terms)
     return Step(
         net,
-        Forward(net, precision, experience.channels_last, data.build_transform(experiment.transform.train).normalised),
+        Forward(net, precision, is_channels_last(net), data.build_transform(experiment.transform.train).normalised),
         Objective(terms, memory, experiment.memory.weight, experience.log_grad),
         Optimization(parts, precision.scaler(), experience.clip_grad, experience.log_grad),
         experience.sub_batch,

@@ -36,6 +36,7 @@ class Precision:
 class Forward:
     """The network where it runs: images (B, 3, H, W) from any device -> embeddings (B, D) on its own.
 
+    channels_last: the layout that they go in, whatever they come in; normalise keeps it.
     normalise: the loader's bytes -> the network's input, where they have arrived; None: they are it already.
     """
 
@@ -44,15 +45,22 @@ class Forward:
     channels_last: bool = False
     normalise: Callable[[Tensor], Tensor] | None = None
 
-    def __call__(self, images: Tensor) -> Tensor:
-        layout = torch.channels_last if self.channels_last else torch.preserve_format
-        images = images.to(self.precision.device, non_blocking=True)
+    def __call__(self, images: Tensor, net: nn.Module | None = None) -> Tensor:
+        """net: what stands in for the network, if not itself."""
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        # as bytes, if they are bytes: a quarter of the way
+        images = images.to(self.precision.device, non_blocking=True).to(memory_format=layout)
         if self.normalise is not None:
             images = self.normalise(images)
-        images = images.to(memory_format=layout)
         with self.precision.autocast():
-            embeddings: Tensor = self.net(images)
+            embeddings: Tensor = (self.net if net is None else net)(images)
         return embeddings
+
+
+def is_channels_last(net: nn.Module) -> bool:
+    """Whether its convolutions are laid out so: images in another layout would be turned first."""
+    maps = [weight for weight in net.parameters() if weight.ndim == 4 and not weight.is_contiguous()]
+    return any(weight.is_contiguous(memory_format=torch.channels_last) for weight in maps)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainables.data import LabelledImages, RetrievalSplit
 from trainables.data.loading import Batch
@@ -14,6 +14,7 @@ from trainables.embedding import Forward
 from trainables.evaluation import landmark_metrics, metric_means, per_query_landmarks, per_query_metrics
 from trainables.experiment import Experiment
 from trainables.models import RetrievalNet
+from trainables.models.fusion import fused
 from trainables.steps import Diverged
 
 Progress = Callable[[str, int, int], None]  # (what, done, total)
@@ -55,12 +56,14 @@ class Evaluator:
         """(N, D) float32 embeddings in the order of the images. Diverged where one is not finite."""
         started = time.perf_counter()
         own = images.subset(self._whole_batches(len(images)))
-        self._net.eval()
+        net: nn.Module = self._net.eval()
+        if not self._forward.precision.enabled:  # a folded weight would be rounded to half precision otherwise
+            net = fused(net)
         device = self._forward.precision.device
         rows = [torch.empty(0, self._net.embed_dim, device=device)]
         with torch.inference_mode():
             for batch, _, _ in self._load(own, self._experience.eval_bs):
-                rows.append(self._forward(batch).float())
+                rows.append(self._forward(batch, net).float())
                 self._progress("embed", min((len(rows) - 1) * self._experience.eval_bs, len(own)), len(own))
         embeddings = self._world.gather(torch.cat(rows))
         if not torch.isfinite(embeddings).all():  # waits for the device, too

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainables.embedding import Embedded, Forward, Precision, embed, norms_on_layer
+from trainables.embedding import Embedded, Forward, Precision, embed, is_channels_last, norms_on_layer
+from trainables.models import Conv4
 
 CPU = torch.device("cpu")
 
@@ -203,9 +204,20 @@ def test_channels_last_reaches_the_network() -> None:
             seen.append(images.is_contiguous(memory_format=torch.channels_last))
             return images
 
+    images = torch.rand(2, 3, 4, 4)
     for channels_last in (False, True):
-        Forward(Look(), Precision(CPU, torch.bfloat16, False), channels_last)(torch.rand(2, 3, 4, 4))
-    assert seen == [False, True]
+        forward = Forward(Look(), Precision(CPU, torch.bfloat16, False), channels_last)
+        forward(images)
+        forward(images.contiguous(memory_format=torch.channels_last))
+    assert seen == [False, False, True, True]
+
+
+def test_the_layout_of_a_network_is_that_of_its_convolutions() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 1))
+    assert not is_channels_last(net)
+    assert is_channels_last(net.to(memory_format=torch.channels_last))
+    assert is_channels_last(Conv4())
+    assert not is_channels_last(nn.Linear(2, 3))
 
 
 @pytest.mark.slow

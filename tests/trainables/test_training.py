@@ -47,6 +47,18 @@ def test_two_epochs_are_one_and_one_in_a_new_process_bit_for_bit(tiny: list[str]
         assert torch.equal(tensor, resumed[name]), name
 
 
+def test_the_network_of_an_evaluation_gives_the_embeddings_of_the_network(tiny: list[str]) -> None:
+    training = Training(compose(tiny))
+    training.epoch()
+    assert training.validation is not None
+    images = training.validation.query
+    pictures = torch.cat([batch for batch, _, _ in training._loader.look(images, 64)])
+    with torch.no_grad():
+        expected = training._evaluator._forward(pictures, training.net.eval())
+    for _ in range(2):  # pictures that are kept, too
+        torch.testing.assert_close(training.embed(images), expected, rtol=1e-5, atol=1e-6)
+
+
 def test_dropout_and_augmentation_resume_too(tiny: list[str], tmp_path: Path) -> None:
     overrides = [*tiny, "model=timm", "model.kwargs.backbone_name=resnet10t", "model.kwargs.pretrained=false",
                  "model.kwargs.with_autocast=true", "optimizer.fc.lr=0.01"]  # fmt: skip

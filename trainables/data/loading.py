@@ -18,6 +18,7 @@ from trainables.errors import UserError
 
 Batch = tuple[Tensor, Tensor, Tensor]  # images (B, 3, H, W) uint8, labels (B,), positions (B,)
 THUMBNAIL = 32
+KEPT = 64 * 2**20  # bytes of shaped pictures, by a loader, between two looks at them
 
 
 class Item(NamedTuple):
@@ -133,6 +134,8 @@ class TrainLoader:
         self._sampler, self._seed, self._share, self._evaluated = sampler, seed, share, evaluated
         self._numbers = images.class_numbers
         self._workers, self._pin_memory = workers, pin_memory
+        self._kept: dict[tuple[ArrayImages, bytes], Tensor] = {}
+        self._room = KEPT
         self._loader = Loader(images.source, [transform, evaluated or transform], workers, pin_memory, for_gpu)
 
     def __len__(self) -> int:
@@ -144,14 +147,29 @@ class TrainLoader:
     def look(self, images: LabelledImages, batch_size: int) -> Iterator[Batch]:
         """As `eval_batches` gives them, by `evaluated`."""
         assert self._evaluated is not None
-        at_once = isinstance(images.source, ArrayImages) and self._evaluated.fixed  # in no time: not worth the way here
-        if images.source is self._loader.source and not at_once:
+        if isinstance(images.source, ArrayImages) and self._evaluated.fixed:
+            return self._shaped_once(images.source, images, batch_size)  # in no time: not worth a worker's way here
+        if images.source is self._loader.source:
             return self._loader.batches(_every(images, batch_size, transform=1))
         return eval_batches(images, self._evaluated, batch_size, workers=self._workers, pin_memory=self._pin_memory)
 
     def close(self) -> None:
         """Ends the worker processes."""
         self._loader.close()
+
+    def _shaped_once(self, source: ArrayImages, images: LabelledImages, batch_size: int) -> Iterator[Batch]:
+        """The same batches at every look: what is not random is done to a picture once, while there is room."""
+        assert self._evaluated is not None
+        for item in _every(images, batch_size):
+            key = source, item.rows.tobytes()
+            pixels = self._kept.get(key)
+            if pixels is None:
+                shaped = self._evaluated.shaped(source.batch(item.rows))
+                pixels = shaped.contiguous(memory_format=torch.channels_last)  # as the source has them
+                pixels = pixels.pin_memory() if self._pin_memory else pixels
+                if pixels.nbytes <= self._room:
+                    self._kept[key], self._room = pixels, self._room - pixels.nbytes
+            yield pixels, torch.as_tensor(item.labels), torch.as_tensor(item.positions)
 
     def _items(self, number: int) -> Iterator[Item]:
         """This process' share of the sampler's batches with the seeds of its images."""

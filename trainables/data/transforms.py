@@ -64,10 +64,15 @@ class BatchTransform:
         return torch.stack(list(shaped))
 
     def normalised(self, batch: Tensor) -> Tensor:
-        """(B, 3, h, w) uint8 -> float32 on the same device, in one operation."""
+        """(B, 3, h, w) uint8 -> float32 on the same device and in the same layout, in one operation."""
         if self._scale.device != batch.device:
             self._scale, self._shift = self._scale.to(batch.device), self._shift.to(batch.device)
-        return torch.addcmul(self._shift, batch, self._scale)
+        if batch.is_contiguous() or not batch.is_contiguous(memory_format=torch.channels_last):
+            return torch.addcmul(self._shift, batch, self._scale)
+        # as rows of pixels: three numbers at a time take three times as long
+        rows = batch.permute(0, 2, 3, 1).flatten(2)  # (B, h, w * 3)
+        shift, scale = (numbers.flatten().repeat(batch.shape[3]) for numbers in (self._shift, self._scale))
+        return torch.addcmul(shift, rows, scale).unflatten(2, (-1, 3)).permute(0, 3, 1, 2)
 
 
 def build_transform(steps: Mapping[str, Mapping[str, Any] | None]) -> BatchTransform:

@@ -18,8 +18,10 @@ from trainables.data import (
     TrainLoader,
     build_transform,
     eval_batches,
+    loading,
 )
 from trainables.data.emoji import FOLDER
+from trainables.data.transforms import BatchTransform
 from trainables.errors import UserError
 
 TRAIN = {
@@ -110,6 +112,31 @@ def test_pictures_of_another_source_are_looked_at_too(tiny_emoji: Path) -> None:
     assert all(torch.equal(one[0], same[0]) for one, same in zip(looked, expected, strict=True))
 
 
+def test_fixed_steps_are_done_once_to_a_picture_while_there_is_room(
+    tiny_emoji: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = images(tiny_emoji, ArrayImages)
+    sampler = MPerClassSampler(found.labels, 16, 4, seed=1)
+    transform = build_transform(TEST)
+    shown = found.subset(np.arange(7, 60))
+    expected = list(eval_batches(shown, transform, 16))
+    monkeypatch.setattr(loading, "KEPT", 3 * 16 * 3 * 24 * 24)  # three of its four batches
+    loader = TrainLoader(found, build_transform(TRAIN), sampler, seed=5, evaluated=transform)
+    shaped: list[int] = []
+
+    def counted(pixels: torch.Tensor) -> torch.Tensor:
+        shaped.append(len(pixels))
+        return BatchTransform.shaped(transform, pixels)
+
+    monkeypatch.setattr(transform, "shaped", counted)
+    for _ in range(2):
+        looked = list(loader.look(found.subset(np.arange(7, 60)), 16))
+        for one, other in zip(looked, expected, strict=True):
+            assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+    assert shaped == [16, 16, 16, 5, 5]
+    assert not torch.equal(next(loader.look(found, 16))[0], looked[0][0])  # other pictures
+
+
 def test_the_global_generators_are_left_alone(tiny_emoji: Path) -> None:
     torch.manual_seed(0)
     epochs(tiny_emoji, 0, ArrayImages)
@@ -143,6 +170,8 @@ def test_the_normalisation_is_the_sum_that_it_always_was() -> None:
     mean, std = (torch.tensor(TRAIN["Normalize"][key]).view(1, 3, 1, 1) for key in ("mean", "std"))  # type: ignore[index]
     expected = torch.addcmul(-(mean / std), batch.float(), 1.0 / (255.0 * std))
     assert torch.equal(build_transform(TRAIN).normalised(batch), expected)
+    last = build_transform(TRAIN).normalised(batch.contiguous(memory_format=torch.channels_last))
+    assert torch.equal(last, expected) and last.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_fixed_steps_take_a_batch_as_they_take_its_images(tiny_emoji: Path) -> None:
