@@ -6,6 +6,7 @@ The evaluation is that of a sweep's trial: 30 % of the train classes are held ou
 can take: the network's forward pass over the held-out images, were all the rest of it free.
 """
 
+import statistics
 import sys
 import time
 from collections import defaultdict
@@ -45,7 +46,7 @@ def run(full: bool, overrides: Sequence[str] = (), rounds: int | None = None, de
         for name, model in MODELS.items():
             experiment = compose([*TRIAL, *model, *overrides])
             build_dataset(experiment).ensure()
-            goal, epochs = (None, 3 if full else 1) if model else (SHARE, 9 if full else 5)
+            goal, epochs = (None, 3 if full else 1) if model else (SHARE, 9)
             rows += _rows(name, experiment, rounds or epochs, goal, device)
         return rows
     finally:
@@ -63,16 +64,18 @@ def shares(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
 
 
 def _rows(name: str, experiment: Experiment, rounds: int, goal: float | None, device: str) -> list[Row]:
-    """Of the epoch of the middle length among `rounds`, after one that is not counted."""
+    """Parts of the epoch of the middle length among `rounds`, after one that is not counted; medians of the shares."""
     subject = SUBJECT if device == "cpu" else GPU
     epochs = sorted(_epochs(experiment, rounds, device), key=lambda spent: spent["whole epoch"])
     middle = epochs[len(epochs) // 2]
     parts = [Row(subject, f"{name}: {part}", None, middle[part], unit="s") for part in ("whole epoch", *PARTS)]
-    network, whole = middle["embedding"], middle["whole epoch"]
-    least = 100 * network / (whole - middle["evaluate"] + network)
+    share = 100 * statistics.median(spent["evaluate"] / spent["whole epoch"] for spent in epochs)
+    least = 100 * statistics.median(
+        spent["embedding"] / (spent["whole epoch"] - spent["evaluate"] + spent["embedding"]) for spent in epochs
+    )
     return [
         *parts,
-        Row(subject, f"{name}: share of the evaluation", goal, 100 * middle["evaluate"] / whole, False, "%"),
+        Row(subject, f"{name}: share of the evaluation", goal, share, False, "%"),
         Row(subject, f"{name}: share of it if it were the forward pass alone", None, least, unit="%"),
     ]
 
