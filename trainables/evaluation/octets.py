@@ -16,6 +16,7 @@ from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from .blocks import INDEX, INT, Block, data
 from .lanes import LANES
 from .precision import Shape, full_float32, much_faster
 
@@ -23,9 +24,7 @@ HEIGHT = 6
 Ints = NDArray[np.int32]
 
 _WIDE = 16
-_PARTS = LANES // _WIDE
-_INT, _INDEX = ir.IntType(32), ir.IntType(64)
-_VECTOR = ir.VectorType(_INT, _WIDE)
+_VECTOR = ir.VectorType(INT, _WIDE)
 # From this version LLVM's function for the instruction says that its factors are bytes.
 _BYTES = ir.VectorType(ir.IntType(8), 4 * _WIDE) if llvmlite.binding.llvm_version_info[0] >= 22 else _VECTOR
 _DEEPEST = 2**14  # coordinates of which a sum of 255 x 127 is far from 2^31
@@ -98,38 +97,10 @@ def _block(context: Any, rows: Any, packed: Any, starts: Any, into: Any, depth: 
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         *arrays, depth, at, width = arguments
-        rows, packed, starts, into = (
-            context.make_array(kind)(context, builder, array).data
-            for kind, array in zip(signature.args, arrays, strict=False)
-        )
-        begin = [_vector(builder, starts, at, q) for q in range(_PARTS)]
-        packed = builder.gep(packed, [builder.mul(at, depth)])
-        entry, loop, done = builder.block, builder.append_basic_block(), builder.append_basic_block()
-        builder.branch(loop)
-        builder.position_at_end(loop)
-        step = builder.phi(_INDEX)
-        sums = [[builder.phi(_VECTOR) for _ in begin] for _ in range(HEIGHT)]
-        column = [_vector(builder, packed, builder.mul(step, _INDEX(LANES)), q) for q in range(_PARTS)]
-        first, after = builder.mul(step, _INDEX(HEIGHT)), []
-        for r in range(HEIGHT):
-            four = builder.load(builder.gep(rows, [builder.add(first, _INDEX(r))]))
-            empty = ir.Constant(_VECTOR, ir.Undefined)
-            one = builder.insert_element(empty, four, _INT(0))
-            row = builder.shuffle_vector(one, empty, ir.Constant(_VECTOR, None))
-            after.append([_dot(builder, sums[r][q], row, column[q]) for q in range(_PARTS)])
-        following = builder.add(step, _INDEX(1))
-        step.add_incoming(_INDEX(0), entry)
-        step.add_incoming(following, loop)
-        for r in range(HEIGHT):
-            for q in range(_PARTS):
-                sums[r][q].add_incoming(begin[q], entry)
-                sums[r][q].add_incoming(after[r][q], loop)
-        builder.cbranch(builder.icmp_signed("<", following, depth), loop, done)
-        builder.position_at_end(done)
-        for r in range(HEIGHT):
-            place = builder.add(at, builder.mul(width, _INDEX(r)))
-            for q in range(_PARTS):
-                builder.store(after[r][q], _pointer(builder, into, place, q), align=4)
+        parts = zip(signature.args, arrays, strict=False)
+        rows, packed, starts, into = (data(context, builder, *part) for part in parts)
+        begin = [_BLOCK.load(builder, starts, at, q) for q in range(_BLOCK.parts)]
+        _BLOCK.multiply(builder, rows, packed, begin, into, depth, at, width)
         return context.get_dummy_value()
 
     index = types.int64
@@ -145,29 +116,29 @@ def crossed(
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         row, row_rest, at, column, column_rest, where, depth = arguments
         starts = [
-            builder.gep(context.make_array(signature.args[0])(context, builder, array).data, [first])
+            builder.gep(data(context, builder, signature.args[0], array), [first])
             for array, first in ((row, at), (column_rest, where), (row_rest, at), (column, where))
         ]
         entry, loop, done = builder.block, builder.append_basic_block(), builder.append_basic_block()
         builder.branch(loop)
         builder.position_at_end(loop)
-        step = builder.phi(_INDEX)
+        step = builder.phi(INDEX)
         sums = [builder.phi(_VECTOR), builder.phi(_VECTOR)]
-        parts = [_vector(builder, start, step, 0) for start in starts]
+        parts = [_BLOCK.load(builder, start, step) for start in starts]
         raised = ir.Constant(_VECTOR, [int(_RAISED)] * _WIDE)
         after = [
             _dot(builder, part, builder.xor(mine, raised), theirs)
             for part, mine, theirs in zip(sums, parts[::2], parts[1::2], strict=True)
         ]
-        following = builder.add(step, _INDEX(_WIDE))
-        step.add_incoming(_INDEX(0), entry)
+        following = builder.add(step, INDEX(_WIDE))
+        step.add_incoming(INDEX(0), entry)
         step.add_incoming(following, loop)
         for before, later in zip(sums, after, strict=True):
             before.add_incoming(ir.Constant(_VECTOR, None), entry)
             before.add_incoming(later, loop)
         builder.cbranch(builder.icmp_signed("<", following, depth), loop, done)
         builder.position_at_end(done)
-        kind = ir.FunctionType(_INT, [_VECTOR])
+        kind = ir.FunctionType(INT, [_VECTOR])
         total = builder.module.declare_intrinsic("llvm.vector.reduce.add.v16i32", (), kind)
         return builder.call(total, [builder.add(*after)])
 
@@ -182,7 +153,7 @@ def _dot(builder: Any, sums: Any, row: Any, column: Any) -> Any:
         function = builder.module.declare_intrinsic("llvm.x86.avx512.vpdpbusd.512", (), kind)
         return builder.call(function, [sums, builder.bitcast(row, _BYTES), builder.bitcast(column, _BYTES)])
     # Slow, for the tests of all the rest on other processors.
-    wide = ir.VectorType(_INT, 4 * _WIDE)
+    wide = ir.VectorType(INT, 4 * _WIDE)
     bytes_ = ir.VectorType(ir.IntType(8), 4 * _WIDE)
     mine, theirs = (builder.bitcast(part, bytes_) for part in (row, column))
     products = builder.mul(builder.zext(mine, wide), builder.sext(theirs, wide))
@@ -192,10 +163,4 @@ def _dot(builder: Any, sums: Any, row: Any, column: Any) -> Any:
     return sums
 
 
-def _vector(builder: Any, array: Any, at: Any, part: int) -> Any:
-    return builder.load(_pointer(builder, array, at, part), align=4)
-
-
-def _pointer(builder: Any, array: Any, at: Any, part: int) -> Any:
-    place = builder.gep(array, [builder.add(at, _INDEX(_WIDE * part))])
-    return builder.bitcast(place, _VECTOR.as_pointer())
+_BLOCK = Block(HEIGHT, parts=LANES // _WIDE, wide=_WIDE, dot=_dot)

@@ -15,17 +15,13 @@ from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from .blocks import Block, data
 from .precision import Shape, full_float32, much_faster
 
 HEIGHT = 6
 WIDTH = 16
 Ints = NDArray[np.int32]
 
-_WIDE = 8
-_PARTS = WIDTH // _WIDE
-_INT, _INDEX = ir.IntType(32), ir.IntType(64)
-_VECTOR = ir.VectorType(_INT, _WIDE)
-_HALVES = ir.VectorType(ir.IntType(16), 2 * _WIDE)
 _LARGEST = 60  # of the numbers of a trial: 2^14 of their products fit 32 bits many times
 
 
@@ -89,34 +85,9 @@ def _block(context: Any, rows: Any, packed: Any, into: Any, depth: Any, at: Any,
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         *arrays, depth, at, width = arguments
-        rows, packed, into = (_data(context, builder, *part) for part in zip(signature.args, arrays, strict=False))
-        packed = builder.gep(packed, [builder.mul(at, depth)])
-        entry, loop, done = builder.block, builder.append_basic_block(), builder.append_basic_block()
-        builder.branch(loop)
-        builder.position_at_end(loop)
-        step = builder.phi(_INDEX)
-        sums = [[builder.phi(_VECTOR) for _ in range(_PARTS)] for _ in range(HEIGHT)]
-        column = [_vector(builder, packed, builder.mul(step, _INDEX(WIDTH)), q) for q in range(_PARTS)]
-        first, after = builder.mul(step, _INDEX(HEIGHT)), []
-        for r in range(HEIGHT):
-            pair = builder.load(builder.gep(rows, [builder.add(first, _INDEX(r))]))
-            empty = ir.Constant(_VECTOR, ir.Undefined)
-            one = builder.insert_element(empty, pair, _INT(0))
-            row = builder.shuffle_vector(one, empty, ir.Constant(_VECTOR, None))
-            after.append([_dot(builder, sums[r][q], row, column[q]) for q in range(_PARTS)])
-        following = builder.add(step, _INDEX(1))
-        step.add_incoming(_INDEX(0), entry)
-        step.add_incoming(following, loop)
-        for r in range(HEIGHT):
-            for q in range(_PARTS):
-                sums[r][q].add_incoming(ir.Constant(_VECTOR, None), entry)
-                sums[r][q].add_incoming(after[r][q], loop)
-        builder.cbranch(builder.icmp_signed("<", following, depth), loop, done)
-        builder.position_at_end(done)
-        for r in range(HEIGHT):
-            place = builder.add(at, builder.mul(width, _INDEX(r)))
-            for q in range(_PARTS):
-                builder.store(after[r][q], _pointer(builder, into, place, q), align=4)
+        rows, packed, into = (data(context, builder, *part) for part in zip(signature.args, arrays, strict=False))
+        zeros = [ir.Constant(_BLOCK.vector, None)] * _BLOCK.parts
+        _BLOCK.multiply(builder, rows, packed, zeros, into, depth, at, width)
         return context.get_dummy_value()
 
     index = types.int64
@@ -125,19 +96,10 @@ def _block(context: Any, rows: Any, packed: Any, into: Any, depth: Any, at: Any,
 
 def _dot(builder: Any, sums: Any, row: Any, column: Any) -> Any:
     """sums + two products of 16 bits for each of 8."""
-    kind = ir.FunctionType(_VECTOR, [_HALVES, _HALVES])
+    halves = ir.VectorType(ir.IntType(16), 2 * _BLOCK.wide)
+    kind = ir.FunctionType(_BLOCK.vector, [halves, halves])
     function = builder.module.declare_intrinsic("llvm.x86.avx2.pmadd.wd", (), kind)
-    return builder.add(sums, builder.call(function, [builder.bitcast(part, _HALVES) for part in (row, column)]))
+    return builder.add(sums, builder.call(function, [builder.bitcast(part, halves) for part in (row, column)]))
 
 
-def _data(context: Any, builder: Any, kind: Any, array: Any) -> Any:
-    return context.make_array(kind)(context, builder, array).data
-
-
-def _vector(builder: Any, array: Any, at: Any, part: int) -> Any:
-    return builder.load(_pointer(builder, array, at, part), align=4)
-
-
-def _pointer(builder: Any, array: Any, at: Any, part: int) -> Any:
-    place = builder.gep(array, [builder.add(at, _INDEX(_WIDE * part))])
-    return builder.bitcast(place, _VECTOR.as_pointer())
+_BLOCK = Block(HEIGHT, parts=2, wide=WIDTH // 2, dot=_dot)
