@@ -129,6 +129,7 @@ def count_octets(eight: Eight, tile: Tile) -> Found:
                         product = crossed(codes, rest, i * depth, others, others_rest, j * depth, depth)
                         product -= 128 * (eight.sums[j] + eight.rest_sums[j])
                         scores[begin + j] += np.float32(product) * (eight.row_scale[i] * scale[j] * _FINER)
+                    # Twice, not a function: numba would count the users of all its arrays at every call.
                     for p in range(passed):
                         doubt = doubts[p]
                         while doubt != 0:
