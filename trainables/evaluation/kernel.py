@@ -82,10 +82,8 @@ def count_octets(eight: Eight, tile: Tile) -> Found:
     width = len(eight.columns) + missing
     packed, starts = pack(eight.columns, eight.sums)
     strip, four = np.empty(HEIGHT * width, np.int32), np.empty(HEIGHT * eight.rows.shape[1], np.int32)
-    counts, column_counts = (
-        np.zeros(tile.row_exact.shape, np.int32),
-        np.zeros((tile.column_exact.shape[1], width), np.int32),
-    )
+    counts = np.zeros(tile.row_exact.shape, np.int32)
+    column_counts = np.zeros((tile.column_exact.shape[1], width), np.int32)
     scale, margin = np.ones(width, np.float32), np.zeros(width, np.float32)
     scale[: width - missing], margin[: width - missing] = eight.column_scale, eight.column_margin
     exact, turned = tile.row_exact.astype(np.float32), np.full(column_counts.shape, np.inf, np.float32)
@@ -95,7 +93,7 @@ def count_octets(eight: Eight, tile: Tile) -> Found:
     codes, rest = eight.rows.reshape(-1), eight.rest_rows.reshape(-1)
     others, others_rest = eight.columns.reshape(-1), eight.rest_columns.reshape(-1)
     lower, upper = np.empty(LANES, np.float32), np.empty(LANES, np.float32)
-    doubts, column_doubts = np.empty(exact.shape[1], np.uint64), np.empty(len(turned), np.uint64)
+    doubts = np.empty(exact.shape[1] + len(turned), np.uint64)  # of 64 columns: a row's thresholds, then theirs
     never, total = np.iinfo(np.int32).min, 0
     for left in range(0, width, PANEL):
         right = min(left + PANEL, width)
@@ -119,7 +117,7 @@ def count_octets(eight: Eight, tile: Tile) -> Found:
                         may, doubt = doubted_each(lower, upper, thresholds, tally, p * width + c)
                         if may == 0:
                             break
-                        column_doubts[p], near, column_passed = doubt, near | doubt, p + 1
+                        doubts[passed + p], near, column_passed = doubt, near | doubt, p + 1
                     if near == 0:
                         continue
                     total += ones(near)
@@ -129,28 +127,22 @@ def count_octets(eight: Eight, tile: Tile) -> Found:
                         product = crossed(codes, rest, i * depth, others, others_rest, j * depth, depth)
                         product -= 128 * (eight.sums[j] + eight.rest_sums[j])
                         scores[begin + j] += np.float32(product) * (eight.row_scale[i] * scale[j] * _FINER)
-                    # Twice, not a function: numba would count the users of all its arrays at every call.
-                    for p in range(passed):
-                        doubt = doubts[p]
+                    for n in range(passed + column_passed):
+                        of_row, doubt = n < passed, doubts[n]
+                        p = n if of_row else n - passed
                         while doubt != 0:
                             j = c + trailing_zeros(doubt)
                             doubt &= doubt - np.uint64(1)
-                            above = scores[begin + j] - tile.row_exact[i, p]
-                            counts[i, p] += above >= -tile.margin
+                            bound = tile.row_exact[i, p] if of_row else tile.column_exact[j, p]
+                            above = scores[begin + j] - bound
+                            reaches = np.int32(above >= -tile.margin)
                             if abs(above) <= tile.margin:
-                                counts[i, p] -= _below(tile.rows, tile.columns, i, j, tile.row_exact[i, p], tile.error)
+                                reaches -= _below(tile.rows, tile.columns, i, j, bound, tile.error)
                                 total += 1
-                    for p in range(column_passed):
-                        doubt = column_doubts[p]
-                        while doubt != 0:
-                            j = c + trailing_zeros(doubt)
-                            doubt &= doubt - np.uint64(1)
-                            above = scores[begin + j] - tile.column_exact[j, p]
-                            column_counts[p, j] += above >= -tile.margin
-                            if abs(above) <= tile.margin:
-                                bound = tile.column_exact[j, p]
-                                column_counts[p, j] -= _below(tile.rows, tile.columns, i, j, bound, tile.error)
-                                total += 1
+                            if of_row:
+                                counts[i, p] += reaches
+                            else:
+                                column_counts[p, j] += reaches
             if total > tile.most:
                 return False, counts, column_counts
     return True, counts, column_counts

@@ -24,7 +24,8 @@ class Rounded(NamedTuple):
 
 def steps_of(search: Search) -> float:
     """How many steps a row is long, so that the largest number of all fits sixteen bits."""
-    largest = max(float(side.max().maximum(-side.min())) for side in (search.query, search.gallery))
+    sides = (search.query,) if search.alone else (search.query, search.gallery)
+    largest = max(float(side.max().maximum(-side.min())) for side in sides)
     return min(_MOST_STEPS, _LARGEST / largest) if largest else _MOST_STEPS
 
 
@@ -38,7 +39,8 @@ def rounded(rows: Tensor, steps: float) -> Rounded:
     margin = torch.empty(len(rows), dtype=torch.float64)
     for part in slices(len(rows), 512):
         exact = rows[part].double().mul_(steps)
-        codes[part, : rows.shape[1]] = exact.round()
-        error = torch.linalg.vector_norm(exact.sub_(exact.round()), dim=1)
+        whole = exact.round()
+        codes[part, : rows.shape[1]] = whole
+        error = torch.linalg.vector_norm(exact.sub_(whole), dim=1)
         margin[part] = 1.001 * steps * error + error**2 / 2 + 1
     return Rounded(codes.view(torch.int32), margin)

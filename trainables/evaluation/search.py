@@ -80,13 +80,14 @@ class Search:
         if mine[-1] < theirs[0] or theirs[-1] < mine[0]:
             return scores
         first, last = self.skipped(rows, columns).long().T
-        pairs = int((last - first).sum())
+        each = last - first
+        pairs = int(each.sum())
         if scores.is_cuda or pairs > scores.numel() * _SPARSE:
             own, other = (torch.from_numpy(codes).to(scores.device) for codes in (mine, theirs))
             return scores.masked_fill_(own[:, None] == other[None, :], -torch.inf)
         # The columns of a row's class follow one another: of row i those from i * c + first on.
-        begin = torch.arange(len(mine)) * scores.shape[1] + first - (last - first).cumsum(0) + (last - first)
-        places = torch.arange(pairs) + begin.repeat_interleave(last - first)
+        begin = torch.arange(len(mine)) * scores.shape[1] + first
+        places = torch.arange(pairs) + (begin - each.cumsum(0) + each).repeat_interleave(each)
         scores.view(-1).index_fill_(0, places, -torch.inf)
         return scores
 

@@ -104,6 +104,14 @@ def some_embeddings(kind, count, dim, random):
     return rows.astype(np.float32)
 
 
+def two_sides(kind, dim):
+    """Unit rows (90, dim), (70, dim), some the same."""
+    random = np.random.default_rng(1)
+    rows, columns = (unit_rows(some_embeddings(kind, count, dim, random)) for count in (90, 70))
+    columns[:9] = rows[:9]
+    return rows, columns
+
+
 @pytest.mark.parametrize("bits", [8, SIXTEEN])
 @pytest.mark.parametrize("kind", ["dense", "sparse", "one direction", "falling", "tiny"])
 @pytest.mark.parametrize(("dim", "gallery"), [(5, 0), (64, 700), (200, 0), (1100, 300)])
@@ -153,9 +161,7 @@ def test_products_of_bytes_are_exact(height, width, depth):
 @pytest.mark.parametrize("dim", [1, 3, 64, 96, 512])
 @pytest.mark.parametrize("kind", ["dense", "sparse", "falling", "one direction"])
 def test_products_in_eight_bits_are_within_their_margins(kind, dim):
-    random = np.random.default_rng(1)
-    rows, columns = (unit_rows(some_embeddings(kind, count, dim, random)) for count in (90, 70))
-    columns[:9] = rows[:9]
+    rows, columns = two_sides(kind, dim)
     mine, theirs = octets(rows), octets(columns)
     first, second = (part.codes.view(torch.int8).double() * part.scale.double()[:, None] for part in (mine, theirs))
     assert torch.equal(mine.codes.view(torch.int8).sum(1), mine.sums)
@@ -191,9 +197,7 @@ def test_products_of_sixteen_bits_are_exact(height, width, depth):
 @pytest.mark.parametrize("dim", [1, 3, 64, 96, 512])
 @pytest.mark.parametrize("kind", ["dense", "sparse", "falling", "one direction"])
 def test_products_in_sixteen_bits_are_within_their_margins(kind, dim):
-    random = np.random.default_rng(1)
-    rows, columns = (unit_rows(some_embeddings(kind, count, dim, random)) for count in (90, 70))
-    columns[:9] = rows[:9]
+    rows, columns = two_sides(kind, dim)
     steps = steps_of(search_of(rows, columns))
     mine, theirs = rounded(rows, steps), rounded(columns, steps)
     product = mine.codes.view(torch.int16).double() @ theirs.codes.view(torch.int16).double().T
