@@ -209,7 +209,7 @@ def test_products_in_sixteen_bits_are_within_their_margins(kind, dim):
 
 @needs_octets
 def test_eight_bits_are_taken_where_they_pay(monkeypatch):
-    monkeypatch.setattr("trainables.evaluation.octets.much_faster", lambda way, peer: way() is not None)
+    monkeypatch.setattr("trainables.evaluation.precision.much_faster", lambda way, peer: way() is not None)
     octets_pay.cache_clear()
     try:
         assert octets_pay((70, 65, 50))
@@ -223,7 +223,7 @@ def test_eight_bits_are_taken_where_they_pay(monkeypatch):
 @needs_words
 def test_sixteen_bits_are_taken_where_they_pay(monkeypatch):
     monkeypatch.setattr("trainables.evaluation.octets.octets_there", lambda: False)
-    monkeypatch.setattr("trainables.evaluation.words.much_faster", lambda way, peer: way() is not None)
+    monkeypatch.setattr("trainables.evaluation.precision.much_faster", lambda way, peer: way() is not None)
     octets_pay.cache_clear()
     words_pay.cache_clear()
     try:
