@@ -74,12 +74,20 @@ def medium_is_float32(a: int, c: int, dim: int) -> bool:
 def integers_pay(
     rows: NDArray[np.signedinteger], columns: NDArray[np.signedinteger], way: Callable[[], NDArray[np.int32]]
 ) -> bool:
-    """Whether way() gives rows (a, D) @ columns (c, D).T, in its first a and c, much faster than float32 does."""
+    """Whether way() gives rows (a, D) @ columns (c, D).T, in its first a and c, much faster than float32 does.
+
+    On one thread, as tiles are counted: see `threads`.
+    """
     dense = [torch.from_numpy(part.astype(np.float32)) for part in (rows, columns)]
     exact = (dense[0].double() @ dense[1].double().T).numpy()
-    with full_float32(torch.device("cpu"), [(len(rows), len(columns), rows.shape[1])]):
-        right = np.array_equal(way()[: len(rows), : len(columns)], exact)
-        return right and much_faster(way, lambda: dense[0] @ dense[1].T)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with full_float32(torch.device("cpu"), [(len(rows), len(columns), rows.shape[1])]):
+            right = np.array_equal(way()[: len(rows), : len(columns)], exact)
+            return right and much_faster(way, lambda: dense[0] @ dense[1].T)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def much_faster(way: Callable[[], object], peer: Callable[[], object]) -> bool:

@@ -236,6 +236,20 @@ def test_sixteen_bits_are_taken_where_they_pay(monkeypatch):
         words_pay.cache_clear()
 
 
+def test_products_are_compared_on_one_thread(monkeypatch):
+    """A tile has one; float32 on all of them would win everywhere."""
+    seen = []
+    monkeypatch.setattr(precision, "much_faster", lambda way, peer: seen.append(torch.get_num_threads()) is None)
+    rows, before = np.ones((3, 4), np.int8), torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert precision.integers_pay(rows, rows, lambda: np.full((3, 3), 4, np.int32))
+        assert not precision.integers_pay(rows, rows, lambda: np.full((3, 3), 5, np.int32))
+        assert (seen, torch.get_num_threads()) == ([1], 2)
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_faster_is_clearly_faster():
     slow = [[n * 0.5 for n in range(2000)] for _ in range(200)]
     assert precision.much_faster(lambda: None, lambda: [sum(part) for part in slow])
